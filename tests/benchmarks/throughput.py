@@ -128,10 +128,10 @@ def peak(threads: int) -> float:
 
 def peak_of_tiles(threads: int) -> float:
     from lucid.kernels.compiled.amx import BLOCK_BYTES, SIDE
-    from lucid.kernels.compiled.amx_conv import aligned
+    from lucid.kernels.compiled.amx_conv import aligned_empty
 
     # Aligned to cache lines, as in the kernels: unaligned rows are half as fast.
-    tiles = aligned(threads * BLOCK_BYTES).reshape(threads, 4, BLOCK_BYTES // 4)
+    tiles = aligned_empty(threads * BLOCK_BYTES).reshape(threads, 4, BLOCK_BYTES // 4)
     tiles[:] = 0
     y = np.empty((threads, 2 * SIDE, 2 * SIDE), np.float32)
     args = (kernel_of_tiles(), threads, tiles, y, _PEAK_CALLS)
@@ -172,34 +172,34 @@ def kernel_of_tiles() -> Any:
 
 
 def peak_of_micro_kernel(threads: int) -> float:
-    from lucid.kernels.compiled.microkernel import NR, ROWS
+    from lucid.kernels.compiled.microkernel import MR, NR
 
-    a = np.ones((threads, ROWS, _PEAK_LENGTH), np.float32)
+    a = np.ones((threads, MR, _PEAK_LENGTH), np.float32)
     b = np.ones((threads, _PEAK_LENGTH, NR), np.float32)
-    y = np.empty((threads, ROWS, NR), np.float32)
+    y = np.empty((threads, MR, NR), np.float32)
     args = (kernel_of_micro_kernel(), threads, a, b, y, _PEAK_CALLS)
     seconds = seconds_of(lambda: kernels.parallel_for(*args), 0.5)
-    return threads * _PEAK_CALLS * 2 * ROWS * _PEAK_LENGTH * NR / seconds
+    return threads * _PEAK_CALLS * 2 * MR * _PEAK_LENGTH * NR / seconds
 
 
 @functools.cache
 def kernel_of_micro_kernel() -> Any:
     from lucid.kernels.compiled.jit import kernel
-    from lucid.kernels.compiled.microkernel import NR, ROWS, multiply_block
+    from lucid.kernels.compiled.microkernel import MR, NR, multiply_block
 
     @kernel
     def multiply(start: int, stop: int, a: Any, b: Any, y: Any, calls: int) -> None:
-        sources, targets = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+        sources, targets = np.empty(MR, np.int64), np.empty(MR, np.int64)
         table, zeros = np.empty(1, np.int64), np.zeros(NR, np.float32)
         for item in range(start, stop):
-            for row in range(ROWS):
+            for row in range(MR):
                 sources[row] = a[item, row].ctypes.data
                 targets[row] = row * NR * 4
             table[0] = b[item].ctypes.data
             for _ in range(calls):
                 multiply_block(
-                    ROWS, sources.ctypes.data, 1, b.shape[1], table.ctypes.data, NR * 4,
-                    targets.ctypes.data, y[item].ctypes.data, zeros.ctypes.data, 0, 0, ROWS, 0,
+                    MR, sources.ctypes.data, 1, b.shape[1], table.ctypes.data, NR * 4,
+                    targets.ctypes.data, y[item].ctypes.data, zeros.ctypes.data, 0, 0, MR, 0,
                 )  # fmt: skip
 
     return multiply

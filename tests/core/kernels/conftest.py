@@ -1,4 +1,4 @@
-"""What the kernel tests share."""
+"""Fixtures of the kernel tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call() -> Generator[None, object, object]:
-    """Skip a test that reaches for a compiled kernel where there is no Numba to compile it."""
+    """Skip a test that needs a compiled kernel if Numba is missing."""
     try:
         return (yield)
     except ModuleNotFoundError as error:
@@ -24,7 +24,7 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
 
 @pytest.fixture(scope="session")
 def numerical_gradient() -> Callable[..., Array]:
-    """``(f, x, g)`` to the gradient of ``sum(f(x) * g)`` by central differences, in float64."""
+    """Return the gradient of ``sum(f(x) * g)`` by central differences in float64."""
 
     def gradient(f: Callable[[Array], Array], x: Array, g: Array, step: float = 1e-6) -> Array:
         result = np.empty(x.shape)
@@ -55,7 +55,7 @@ def _unaligned(x: Array) -> Array:
     return y
 
 
-#: The same numbers as x, lying in memory in other ways.
+#: Copies of x in other memory layouts.
 _LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "strided": _strided,
     "reversed": lambda x: x[::-1].copy()[::-1],
@@ -68,5 +68,5 @@ _LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 @pytest.fixture(params=sorted(_LAYOUTS))
 def foreign(request: pytest.FixtureRequest) -> Callable[[Array], Array]:
-    """A function that lays an array out in memory as no kernel expects it."""
+    """Copy an array into a memory layout that no kernel expects."""
     return _LAYOUTS[request.param]

@@ -13,7 +13,7 @@ FORMS = ["reference", "compiled"]
 NAMES = [None, *ACTIVATIONS]
 
 
-def test_both_forms_know_the_same_activations():
+def test_both_forms_have_the_same_activations():
     assert list(CODES) == NAMES
     assert len(set(CODES.values())) == len(NAMES)
 
@@ -21,7 +21,7 @@ def test_both_forms_know_the_same_activations():
 @pytest.mark.parametrize("shape", [(), (0,), (3, 5), (40, 1001), (3, 100_003)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_compiled_is_the_reference(name, dtype, shape):
+def test_compiled_matches_reference(name, dtype, shape):
     rng = np.random.default_rng(1)
     x, g = (np.asarray(rng.standard_normal(shape) * 4, dtype) for _ in range(2))
     rtol, atol = (1e-5, 1e-6) if dtype == np.float32 else (1e-12, 1e-14)
@@ -36,7 +36,7 @@ def test_compiled_is_the_reference(name, dtype, shape):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NAMES)
-def test_derivative_is_the_slope(name, form):
+def test_derivative_matches_finite_differences(name, form):
     x = np.linspace(-8, 8, 30_011)
     step = 1e-6
     value = getattr(kernels.activation, form)
@@ -48,7 +48,7 @@ def test_derivative_is_the_slope(name, form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["sigmoid", "silu"])
-def test_far_from_zero_nothing_overflows(name, form):
+def test_large_arguments_do_not_overflow(name, form):
     x = np.tile(np.float32([-200, -90, 90, 200]), 5000)
     y = getattr(kernels.activation, form)(x, name)
     np.testing.assert_allclose(

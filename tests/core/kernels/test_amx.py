@@ -1,9 +1,9 @@
-"""Tiles of the matrix unit: numbers split into parts, products of tiles, finished rows."""
+"""AMX tiles: splitting into bfloat16 parts, products, stored sums."""
 
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="it is compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 import numba
 from hypothesis import given, settings
@@ -25,14 +25,14 @@ from lucid.kernels.compiled.amx import (
 from lucid.kernels.compiled.microkernel import ADD
 
 if not amx_support.available():
-    reason = "this processor, or this system, offers no matrix unit (Intel AMX)"
+    reason = "needs AMX"
     pytest.skip(reason, allow_module_level=True)
 
 rng = np.random.default_rng(0)
 WIDTH = 2 * SIDE
 
 
-# Not as kernels: those may come from the disk, and would say nothing of what is emitted now.
+# Plain njit, since kernels may come from the disk cache instead of the current emitter.
 @numba.njit
 def rows_in_parts(x, target, row_step, block_step, part_step):
     steps = (row_step, block_step, part_step)
@@ -49,24 +49,24 @@ def pairs_in_parts(x, target, row_step, panel_step, part_step):
 
 
 @numba.njit
-def product(a, b, rows, blocks, segments, sums, onward, numbers):
-    """Of two tiles of rows and two of columns, in as many segments.
+def product(a, b, rows, blocks, segments, sums, accumulate, unsplit):
+    """Multiply two tiles of rows by two tiles of columns, in ``segments`` segments.
 
-    With ``numbers`` (K, 32) the columns are first split from these into ``b``.
+    With ``unsplit`` (K, 32), columns are first split from it into ``b``.
     """
     reads = np.empty((3, segments), np.int64)
     each = blocks // segments
     for s in range(segments):
         reads[0, s] = a.ctypes.data + s * each * BLOCK_BYTES
         reads[1, s] = b.ctypes.data + s * each * BLOCK_BYTES
-        reads[2, s] = numbers.ctypes.data + s * each * BLOCK * WIDTH * 4
+        reads[2, s] = unsplit.ctypes.data + s * each * BLOCK * WIDTH * 4
     configure_tiles(rows)
     step = blocks * BLOCK_BYTES
     multiply_tiles(
         reads[0].ctypes.data, step, 64, BLOCK_BYTES, 1024,
         reads[1].ctypes.data, step, 64, BLOCK_BYTES, 1024,
-        segments, each, sums.ctypes.data, WIDTH * 4, onward,
-        reads[2].ctypes.data if len(numbers) else 0,
+        segments, each, sums.ctypes.data, WIDTH * 4, accumulate,
+        reads[2].ctypes.data if len(unsplit) else 0,
     )  # fmt: skip
     release_tiles()
 
@@ -80,13 +80,13 @@ def finished(sums, targets, y, bias, residual, width, flags):
 
 
 def joined(halves):
-    """The float32 whose upper halves these are."""
+    """Convert upper halves back to float32."""
     return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.integers(1, 16), length=st.integers(1, 100), exponent=st.integers(-90, 120))
-def test_three_parts_add_up_to_the_number(rows, length, exponent):
+def test_three_parts_sum_to_the_float32(rows, length, exponent):
     x = np.ldexp(rng.standard_normal((rows, length)), exponent).astype(np.float32)
     blocks = -(-length // BLOCK)
     target = np.full((rows, blocks, 3, BLOCK), 0x7FC0, np.uint16)
@@ -101,7 +101,7 @@ def test_three_parts_add_up_to_the_number(rows, length, exponent):
 
 @settings(max_examples=60, deadline=None)
 @given(pairs=st.integers(1, 40), width=st.integers(1, 70))
-def test_rows_side_by_side_become_pairs(pairs, width):
+def test_split_pairs(pairs, width):
     x = rng.standard_normal((2 * pairs, width)).astype(np.float32)
     panels = -(-width // SIDE)
     target = np.full((pairs, panels, 3, SIDE, 2), 0x7FC0, np.uint16)
@@ -117,10 +117,10 @@ def test_rows_side_by_side_become_pairs(pairs, width):
     rows=st.integers(1, 16),
     each=st.integers(1, 5),
     segments=st.integers(1, 3),
-    onward=st.booleans(),
+    accumulate=st.booleans(),
     split_first=st.booleans(),
 )
-def test_product_is_that_of_float32(rows, each, segments, onward, split_first):
+def test_product_matches_float32(rows, each, segments, accumulate, split_first):
     blocks = each * segments
     k = blocks * BLOCK
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2 * rows, k), (k, WIDTH)))
@@ -134,13 +134,13 @@ def test_product_is_that_of_float32(rows, each, segments, onward, split_first):
     before = rng.standard_normal((WIDTH, WIDTH)).astype(np.float32)
     sums = before.copy()
     there = np.full_like(b, 0x7FC0) if split_first else b
-    numbers = w if split_first else np.empty((0, WIDTH), np.float32)
-    product(a, there, rows, blocks, segments, sums, int(onward), numbers)
+    unsplit = w if split_first else np.empty((0, WIDTH), np.float32)
+    product(a, there, rows, blocks, segments, sums, int(accumulate), unsplit)
     np.testing.assert_array_equal(there, b)
     exact = x.astype(np.float64) @ w.astype(np.float64)
     for half in range(2):
         begin = half * SIDE
-        expected = exact[half * rows :][:rows] + (before[begin : begin + rows] if onward else 0)
+        expected = exact[half * rows :][:rows] + (before[begin : begin + rows] if accumulate else 0)
         np.testing.assert_allclose(
             sums[begin : begin + rows], expected, atol=1e-6 * np.abs(exact).max()
         )
@@ -151,25 +151,25 @@ def test_product_is_that_of_float32(rows, each, segments, onward, split_first):
 
 @pytest.mark.parametrize("width", [1, 15, 16, 17, 32])
 @pytest.mark.parametrize("flags", [0, ADD, RELU, ADD | RELU])
-def test_rows_are_finished_where_they_belong(width, flags):
+def test_store_sums(width, flags):
     sums = rng.standard_normal((5, WIDTH)).astype(np.float32)
     bias = rng.standard_normal(WIDTH).astype(np.float32)
     before, residual = (rng.standard_normal((6, 40)).astype(np.float32) for _ in range(2))
     y = before.copy()
-    places = [3, 0, -1, 5, 1]
-    targets = np.array([-1 if place < 0 else (place * 40 + 2) * 4 for place in places])
+    positions = [3, 0, -1, 5, 1]
+    targets = np.array([-1 if position < 0 else (position * 40 + 2) * 4 for position in positions])
     finished(sums, targets, y, bias, residual, width, flags)
     expected = before.copy()
-    for row, place in zip(sums, places, strict=True):
-        if place >= 0:
+    for row, position in zip(sums, positions, strict=True):
+        if position >= 0:
             here = slice(2, 2 + width)
-            value = row[:width] + bias[:width] + (residual[place, here] if flags & ADD else 0)
-            expected[place, here] = np.maximum(value, 0) if flags & RELU else value
+            value = row[:width] + bias[:width] + (residual[position, here] if flags & ADD else 0)
+            expected[position, here] = np.maximum(value, 0) if flags & RELU else value
     np.testing.assert_allclose(y, expected, rtol=0, atol=5e-7)
     np.testing.assert_array_equal(y == before, expected == before)
 
 
-def test_not_a_number_stays_and_infinity_is_not_finite():
+def test_nan_propagates_and_infinity_is_not_finite():
     x = np.zeros((1, BLOCK), np.float32)
     x[0, :3] = np.nan, np.inf, -np.inf
     target = np.zeros((1, 1, 3, BLOCK), np.uint16)

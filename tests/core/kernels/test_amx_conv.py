@@ -1,9 +1,9 @@
-"""Planes of pixels, and convolutions on the matrix unit that are cut in all ways."""
+"""Planes of pixels, and AMX convolutions under every partition of the work."""
 
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="it is compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid import kernels
 from lucid.kernels.compiled import amx_conv, amx_support, amx_weight_gradient, conv
@@ -13,35 +13,37 @@ rng = np.random.default_rng(0)
 
 needs_unit = pytest.mark.skipif(
     not amx_support.available(),
-    reason="this processor, or this system, offers no matrix unit (Intel AMX)",
+    reason="needs AMX",
 )
 
 
-def test_lines_share_the_zeros_between_them():
+def test_lines_share_zero_padding():
     planes = planes_of((-1, 0, 1), (-1, 0, 1), (1, 1), 5, 5)
-    assert planes.rests.tolist() == [[0, 0]]
+    assert planes.phases.tolist() == [[0, 0]]
     assert planes.first == (-1, -1)
     assert planes.taps.tolist() == [[0, i, j] for i in range(3) for j in range(3)]
-    assert planes.pitch == 6  # one zero and five pixels; the zero to the right is the next line's
-    assert planes.more == 3
+    assert (
+        planes.pitch == 6
+    )  # one zero and five pixels; the next line's zero is also the right padding
+    assert planes.extra_rows == 3
 
 
-def test_a_step_of_two_has_four_planes():
-    # 3 x 3 with padding 1 over 6 x 6 pixels: offsets -1, 0, 1 leave rests 1, 0, 1.
+def test_stride_two_has_four_planes():
+    # 3 x 3 with padding 1 over 6 x 6 pixels: offsets -1, 0, 1 have the phases 1, 0, 1.
     planes = planes_of((-1, 0, 1), (-1, 0, 1), (2, 2), 3, 6)
-    assert planes.rests.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert planes.phases.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert planes.first == (-1, -1)
     assert planes.taps.tolist() == [
         [3, 0, 0], [2, 0, 1], [3, 0, 1],
         [1, 1, 0], [0, 1, 1], [1, 1, 1],
         [3, 1, 0], [2, 1, 1], [3, 1, 1],
     ]  # fmt: skip
-    # Odd columns have a zero before them and none after: nothing can be shared.
+    # Odd columns have a zero before and none after, so nothing is shared.
     assert planes.pitch == 4
-    assert planes.more == 1
+    assert planes.extra_rows == 1
 
 
-def test_one_pixel_with_zeros_around_it():
+def test_one_pixel_with_zero_padding():
     planes = planes_of((-1,), (-1,), (1, 1), 7, 5)
     assert planes.pitch == 7
 
@@ -54,7 +56,7 @@ def test_one_pixel_with_zeros_around_it():
      ((5, 160, 3, 3), (96, 160, 1, 1), 1, 0), ((1, 40, 17, 5), (64, 40, 5, 2), 1, 2),
      ((1, 300, 5, 4), (64, 300, 1, 1), 1, 0), ((2, 640, 4, 5), (130, 640, 1, 1), 1, 0)],
 )  # fmt: skip
-def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride, pad, monkeypatch):
+def test_partition_does_not_change_sums(strip, shape, weight, stride, pad, monkeypatch):
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
     options = ((stride, stride), ((pad, pad), (pad, pad)), (1, 1), 1)
     usual = kernels.conv2d.compiled(x, w, None, *options)
@@ -67,9 +69,9 @@ def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride,
 
     monkeypatch.setattr(conv, "run_amx", run)
     monkeypatch.setattr(amx_conv, "_STRIP_BYTES", strip)
-    monkeypatch.setattr(amx_conv, "_FEWEST", 1)
+    monkeypatch.setattr(amx_conv, "_MIN_STRIP", 1)
     monkeypatch.setattr(amx_conv, "_partition", amx_conv._partition.__wrapped__)
-    # Cut along channels the sums go through memory, and their order changes.
+    # With chunks of channels the order of summation changes.
     cut = kernels.conv2d.compiled(x, w, None, *options)
     length, chunk = plans[0].settings[-3:-1]
     assert chunk < length or strip > 1 << 12 or length <= 160
@@ -81,7 +83,7 @@ def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride,
 @pytest.mark.parametrize(
     ("side", "kernel", "suits"), [(2, 3, False), (3, 3, False), (5, 3, True), (7, 3, True)]
 )
-def test_gradients_of_small_images_leave_tiles_empty(side, kernel, suits):
+def test_fills_tiles_rejects_small_images(side, kernel, suits):
     offsets = np.arange(kernel) - kernel // 2
     shape = (64, side, side, 32)
     assert amx_weight_gradient.fills_tiles(shape, offsets, offsets, (1, 1), side) is suits
@@ -91,8 +93,8 @@ def test_gradients_of_small_images_leave_tiles_empty(side, kernel, suits):
 
 @needs_unit
 @pytest.mark.parametrize("places", [20, 64, 448])
-def test_weight_gradients_in_units_of_any_size(places, monkeypatch):
-    monkeypatch.setattr(amx_weight_gradient, "_MOST_PLACES", places)
+def test_weight_gradient_with_units_of_any_size(places, monkeypatch):
+    monkeypatch.setattr(amx_weight_gradient, "_MAX_POSITIONS", places)
     g, x = (rng.standard_normal(s).astype(np.float32) for s in ((3, 9, 7, 40), (3, 9, 7, 50)))
     rows = np.array([-1, 0, 1])
     result = amx_weight_gradient.amx_weight_gradient(g, x, rows, rows, (1, 1), 50, 1)
@@ -104,7 +106,7 @@ def test_weight_gradients_in_units_of_any_size(places, monkeypatch):
 
 
 @needs_unit
-def test_results_do_not_depend_on_threads():
+def test_threads_do_not_change_results():
     before = kernels.get_num_threads()
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 64, 14, 14), (96, 64, 3, 3)))
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)

@@ -1,4 +1,4 @@
-"""Whether the matrix unit is used: it can be left alone, and is not asked for elsewhere."""
+"""Detection of AMX, and the environment variable that disables it."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("numba", reason="there is no target without Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid.kernels.compiled import amx_support
 from lucid.kernels.compiled.cpu_target import CpuTarget
@@ -15,7 +15,7 @@ LINUX = "x86_64-unknown-linux-gnu"
 FEATURES = "+avx512f,+avx512bw,+amx-tile,+amx-bf16"
 
 
-def test_the_environment_leaves_it_alone(monkeypatch):
+def test_environment_disables_amx(monkeypatch):
     monkeypatch.setenv("LUCID_AMX", "0")
     assert not amx_support.available()
 
@@ -32,16 +32,14 @@ def test_the_environment_leaves_it_alone(monkeypatch):
         ("x86_64-apple-darwin19", FEATURES, "darwin", False),
     ],
 )
-def test_only_where_the_processor_and_the_system_have_it(
-    triple, features, platform, expected, monkeypatch
-):
+def test_detection_needs_processor_and_system(triple, features, platform, expected, monkeypatch):
     monkeypatch.setattr(amx_support, "target", lambda: CpuTarget(triple, "some", features))
     monkeypatch.setattr(amx_support, "_request_permission", lambda: True)
     monkeypatch.setattr(sys, "platform", platform)
     assert amx_support._detect() is expected
 
 
-def test_a_system_that_refuses_is_believed(monkeypatch):
+def test_refused_permission_disables_amx(monkeypatch):
     monkeypatch.setattr(amx_support, "target", lambda: CpuTarget(LINUX, "some", FEATURES))
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(amx_support, "_request_permission", lambda: False)
@@ -49,7 +47,7 @@ def test_a_system_that_refuses_is_believed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_kernels_compiled_for_a_lesser_processor_do_without():
+def test_generic_cpu_target_disables_amx():
     code = "from lucid.kernels.compiled import amx_support; print(amx_support.available())"
     environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     result = subprocess.run(

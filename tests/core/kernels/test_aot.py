@@ -1,4 +1,4 @@
-"""Compiling ahead of time reaches every kernel, in every type."""
+"""Ahead-of-time compilation of every kernel for every dtype."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("numba", reason="nothing is compiled without Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid.kernels.compiled import amx_support
 
@@ -33,7 +33,7 @@ print(json.dumps([titles, {
 """
 
 
-def test_every_kernel_is_compiled_and_for_few_types():
+def test_tasks_compile_every_kernel_for_few_types():
     result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     titles, compiled = json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""The folder of compiled kernels: where it is, who is trusted, what damage does, what goes."""
+"""Disk store of compiled kernels: location, trust, damage, cleanup."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from lucid.kernels.cache import Store, cache_folder
 
 ON_POSIX = hasattr(os, "geteuid")
-posix = pytest.mark.skipif(not ON_POSIX, reason="owners and modes of files are POSIX's")
+posix = pytest.mark.skipif(not ON_POSIX, reason="needs POSIX file owners and modes")
 mortal = pytest.mark.skipif(
-    not ON_POSIX or os.geteuid() == 0, reason="root may write to what is read-only"
+    not ON_POSIX or os.geteuid() == 0, reason="root ignores read-only modes"
 )
 only_root = pytest.mark.skipif(
-    not ON_POSIX or os.geteuid() != 0, reason="only root can give files away"
+    not ON_POSIX or os.geteuid() != 0, reason="needs root to change owners"
 )
 
 
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "lucid", "this")
 
 
-# --- where ---------------------------------------------------------------------------------
+# --- location ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -40,15 +40,15 @@ def nowhere_said(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.platform", "linux")
 
 
-def test_the_users_folder_by_default(nowhere_said, monkeypatch, tmp_path):
+def test_default_is_the_user_cache_folder(nowhere_said, monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / ".cache" / "lucid"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "lucid"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored, says the specification
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # ignored, per the specification
     assert cache_folder() == tmp_path / ".cache" / "lucid"
 
 
-def test_numbas_folder_before_it_and_ours_before_both(nowhere_said, monkeypatch, tmp_path):
+def test_environment_variables_in_order(nowhere_said, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
     assert cache_folder() == tmp_path / "numba" / "lucid"
@@ -59,14 +59,14 @@ def test_numbas_folder_before_it_and_ours_before_both(nowhere_said, monkeypatch,
 @pytest.mark.parametrize(
     ("platform", "folder"), [("darwin", "Library/Caches/lucid"), ("win32", "local/lucid/cache")]
 )
-def test_other_systems(nowhere_said, monkeypatch, tmp_path, platform, folder):
+def test_folder_on_other_systems(nowhere_said, monkeypatch, tmp_path, platform, folder):
     monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / folder
 
 
-def test_a_user_without_a_home(nowhere_said, monkeypatch):
+def test_no_home_folder(nowhere_said, monkeypatch):
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -78,7 +78,7 @@ def test_a_user_without_a_home(nowhere_said, monkeypatch):
 # --- entries -------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read(store):
+def test_write_then_read(store):
     assert store.read("entry") is None
     store.write("entry", b"first")
     store.write("other", b"")
@@ -91,7 +91,7 @@ def test_what_is_written_is_read(store):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(min_size=1, max_size=40), place=st.integers(0, 200), cut=st.booleans())
-def test_a_damaged_entry_is_no_entry(store, content, place, cut):
+def test_damaged_entry_is_absent(store, content, place, cut):
     store.write("entry", content)
     path = store.folder / "entry"
     stored = bytearray(path.read_bytes())
@@ -106,8 +106,8 @@ def test_a_damaged_entry_is_no_entry(store, content, place, cut):
     assert store.read("entry") == content
 
 
-def test_writers_and_readers_at_once(store):
-    """A reader finds what one of the writers wrote, whole."""
+def test_concurrent_writers_and_readers(store):
+    """A reader finds a whole entry of one of the writers."""
     contents = [bytes([i]) * 100_000 for i in range(4)]
     store.write("entry", contents[0])
     together = threading.Barrier(5, timeout=30)
@@ -126,7 +126,7 @@ def test_writers_and_readers_at_once(store):
     assert [path.name for path in store.folder.iterdir()] == ["entry"]
 
 
-def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):
+def test_full_disk_leaves_no_files(store, monkeypatch):
     store.write("entry", b"old")
 
     def full(source, target):
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):
 
 
 @mortal
-def test_a_read_only_folder_can_be_read(store):
+def test_read_only_folder(store):
     store.write("entry", b"content")
     store.folder.chmod(0o555)
     assert store.read("entry") == b"content"
@@ -148,7 +148,7 @@ def test_a_read_only_folder_can_be_read(store):
         store.write("other", b"content")
 
 
-def test_a_file_where_the_folder_should_be(tmp_path):
+def test_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "lucid").write_text("")
     store = Store(tmp_path / "lucid", "this")
     assert store.read("entry") is None
@@ -162,7 +162,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 @posix
 @pytest.mark.parametrize("mode", [0o020, 0o002])
 @pytest.mark.parametrize("which", ["entry", "fingerprint", "kernels"])
-def test_what_others_may_write_to_is_not_read(store, mode, which):
+def test_writable_by_others_is_not_trusted(store, mode, which):
     store.write("entry", b"content")
     place = {
         "entry": store.folder / "entry",
@@ -182,7 +182,7 @@ def test_what_others_may_write_to_is_not_read(store, mode, which):
 
 @only_root
 @pytest.mark.parametrize("which", ["entry", "fingerprint", "kernels"])
-def test_what_belongs_to_others_is_not_read(store, which):
+def test_owned_by_others_is_not_trusted(store, which):
     store.write("entry", b"content")
     place = {
         "entry": store.folder / "entry",
@@ -197,17 +197,17 @@ def test_what_belongs_to_others_is_not_read(store, which):
 
 
 @posix
-def test_a_link_is_not_followed(store, tmp_path):
+def test_symbolic_link_is_not_trusted(store, tmp_path):
     store.write("entry", b"content")
     elsewhere = tmp_path / "elsewhere"
     store.folder.rename(elsewhere)
-    store.folder.symlink_to(elsewhere)  # the link itself is open to all, as links are
+    store.folder.symlink_to(elsewhere)  # links themselves have mode 777
     assert store.read("entry") is None
 
 
 @posix
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
-def test_whatever_the_umask(store, umask):
+def test_umask_does_not_matter(store, umask):
     before = os.umask(umask)
     try:
         store.write("entry", b"content")
@@ -218,10 +218,10 @@ def test_whatever_the_umask(store, umask):
         assert not path.stat().st_mode & 0o022
 
 
-# --- what becomes old ----------------------------------------------------------------------
+# --- cleanup -------------------------------------------------------------------
 
 
-def test_editions_that_are_long_out_of_use_go(tmp_path):
+def test_old_fingerprints_are_removed(tmp_path):
     for age in range(8):
         store = Store(tmp_path, f"fingerprint-{age}")
         store.write("entry", b"content")
@@ -233,7 +233,7 @@ def test_editions_that_are_long_out_of_use_go(tmp_path):
     assert kept == {"new", "fingerprint-7", *(f"fingerprint-{age}" for age in range(6))}
 
 
-def test_unfinished_files_go_when_nobody_can_be_writing_them(store):
+def test_abandoned_temporary_files_are_removed(store):
     store.write("entry", b"content")
     for name, age in ((".abandoned", 7200), (".being-written", 60)):
         path = store.folder / name

@@ -15,12 +15,12 @@ NAMES = (None, *kernels.ACTIVATIONS)
 
 @pytest.fixture(autouse=True, scope="module", params=["vectors", "matrix unit"])
 def unit(request):
-    """What multiplies: this whole file is run on vector registers and on the matrix unit."""
+    """Run all tests of this file on vector registers and on AMX."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "vectors":
             patch.setenv("LUCID_AMX", "0")
         elif not has_matrix_unit():
-            pytest.skip("this processor, or this system, offers no matrix unit (Intel AMX)")
+            pytest.skip("needs AMX")
         yield request.param
 
 
@@ -38,14 +38,14 @@ def draw(*shape):
 
 @pytest.fixture
 def use_threads():
-    """Sets the number of threads, for one test."""
+    """Set the number of threads for one test."""
     before = kernels.get_num_threads()
     yield kernels.set_num_threads
     kernels.set_num_threads(before)
 
 
 def looped(x, w, bias, stride, padding, dilation, groups):
-    """Convolution as its definition says, one number at a time."""
+    """Convolve by the definition, one element at a time."""
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
     n, _, h, wd = padded.shape
     o, c, kh, kw = w.shape
@@ -70,7 +70,7 @@ def looped(x, w, bias, stride, padding, dilation, groups):
         ((1, 3, 4, 4), (3, 1, 1, 1), ((1, 1), ((0, 0), (0, 0)), (1, 1), 3)),
     ],
 )
-def test_reference_is_the_definition(shape, weight, options):
+def test_reference_matches_definition(shape, weight, options):
     x, w, b = (rng.standard_normal(s) for s in (shape, weight, weight[0]))
     np.testing.assert_allclose(
         kernels.conv2d.reference(x, w, b, *options), looped(x, w, b, *options), rtol=1e-12
@@ -82,10 +82,10 @@ margins = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
 def close(result, exact, tolerance, terms):
-    """Equal but for ``tolerance`` times the largest number, or what such numbers come to.
+    """Compare with an absolute tolerance of ``tolerance`` times the largest element.
 
-    Products of standard normal numbers, ``terms`` of them, add up to about the root of that; a
-    single sum may happen to be near 0, and rounding does not know.
+    The largest element counts as at least the standard deviation of a sum of ``terms`` products
+    of standard normal values, since a single sum may be near 0.
     """
     largest = max(np.abs(exact).max(initial=0), terms**0.5)
     np.testing.assert_allclose(result, exact, rtol=0, atol=tolerance * largest)
@@ -103,10 +103,10 @@ def close(result, exact, tolerance, terms):
     padding=st.tuples(margins, margins),
     double=st.booleans(),
 )
-def test_compiled_is_the_reference(
+def test_compiled_matches_reference(
     n, size, channels, groups, kernel, stride, dilation, padding, double
 ):
-    """To a hundred-thousandth of the largest number; where Winograd may be, a ten-thousandth."""
+    """Within 1e-5 of the largest element, or 1e-4 where Winograd may run."""
     dtype = np.float64 if double else np.float32
     tolerance = 1e-10 if double else 1e-5
     winograd = kernel == (3, 3) and stride == dilation == (1, 1) and min(channels) >= 32
@@ -150,7 +150,7 @@ def test_compiled_is_the_reference(
 )  # fmt: skip
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("switch", "tolerance"), [("0", 1e-5), ("1", 1e-4)])
-def test_sizes_of_real_networks(
+def test_shapes_of_real_networks(
     shape, weight, stride, threads, switch, tolerance, use_threads, monkeypatch
 ):
     """Large enough for several tiles, threads and every path of the compiled code."""
@@ -177,7 +177,7 @@ def test_sizes_of_real_networks(
     np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
 
 
-#: Channels, outputs, groups and size of the kernel of each way that a convolution can go.
+#: Channels, outputs, groups and kernel size for each algorithm.
 WAYS = {
     "first layer": (3, 40, 1, 3),
     "pixels": (40, 33, 1, 1),
@@ -190,10 +190,10 @@ WAYS = {
 @pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("activation", NAMES)
 @pytest.mark.parametrize("way", WAYS)
-def test_activations_far_from_zero_and_of_nan(way, activation, with_residual):
+def test_fused_activations_of_large_values_and_nan(way, activation, with_residual):
     channels, outputs, groups, kernel = WAYS[way]
     x = rng.standard_normal((1, channels, 24, 25)).astype(np.float32)
-    x[:, 0, :12] *= 1000  # so that both ends of every activation are reached
+    x[:, 0, :12] *= 1000  # to reach both ends of every activation
     x[0, 0, 20, 20] = np.nan
     w = rng.standard_normal((outputs, channels // groups, kernel, kernel)).astype(np.float32)
     p = kernel // 2
@@ -218,7 +218,7 @@ def test_activations_far_from_zero_and_of_nan(way, activation, with_residual):
     with_residual=st.booleans(),
     kernel=st.sampled_from([1, 3]),
 )
-def test_residual_and_activation_are_fused(
+def test_fused_residual_and_activation(
     n, channels, outputs, size, activation, with_residual, kernel
 ):
     x = rng.standard_normal((n, channels, size, size)).astype(np.float32)
@@ -235,7 +235,7 @@ def test_residual_and_activation_are_fused(
 
 
 @pytest.mark.parametrize("form", ["reference", "compiled"])
-def test_filters_that_are_prepared_give_the_same(form):
+def test_prepared_filters(form):
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 4, 9, 9), (6, 4, 3, 3)))
     convolve, prepare = (getattr(k, form) for k in (kernels.conv2d, kernels.prepare_filters))
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
@@ -243,8 +243,8 @@ def test_filters_that_are_prepared_give_the_same(form):
     np.testing.assert_array_equal(prepared, convolve(x, w, None, *options))
 
 
-def test_filters_of_many_channels_are_transformed_for_many_places(unit, monkeypatch):
-    """Scaled filters, as folded norms have them, by Winograd's way and then by the direct sum."""
+def test_many_channels_and_positions_use_winograd(unit, monkeypatch):
+    """Scaled filters, as folded norms have them, by Winograd and then by the direct sum."""
     x, w, scale = draw(2, 256, 64, 64), draw(256, 256, 3, 3), draw(256)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     expected = kernels.conv2d.reference(
@@ -259,7 +259,7 @@ def test_filters_of_many_channels_are_transformed_for_many_places(unit, monkeypa
     exact = kernels.conv2d.compiled(x, filters, None, *options)
     np.testing.assert_allclose(exact, expected, atol=1e-5 * size)
     assert not np.array_equal(quick, exact)
-    if unit == "matrix unit":  # more and smaller images go the direct way anyhow
+    if unit == "matrix unit":  # more and smaller images use the direct sum
         small = np.ascontiguousarray(x.reshape(8, 256, 32, 32))
         few = [kernels.conv2d.compiled(small, filters, None, *options)]
         monkeypatch.delenv("LUCID_WINOGRAD")
@@ -270,8 +270,8 @@ def test_filters_of_many_channels_are_transformed_for_many_places(unit, monkeypa
 
 
 @pytest.mark.parametrize("form", ["reference", "compiled"])
-def test_no_outputs_have_gradients_of_zero(form):
-    """An input smaller than the kernel, as a transposed convolution of nothing has it."""
+def test_empty_output_has_zero_gradients(form):
+    """An input smaller than the kernel, as in an empty transposed convolution."""
     g, w = np.zeros((2, 3, 0, 4), np.float32), np.ones((3, 5, 4, 2), np.float32)
     gradient = getattr(kernels.conv2d_input_gradient, form)
     result = gradient(g, w, (2, 5, 3, 5), (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
@@ -282,10 +282,10 @@ def test_no_outputs_have_gradients_of_zero(form):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2)])
 @pytest.mark.parametrize(("channels", "outputs", "kernel"), [(64, 128, 3), (17, 33, 3), (3, 64, 7)])
-def test_images_smaller_than_the_kernel(
+def test_images_smaller_than_the_window(
     channels, outputs, kernel, size, stride, threads, use_threads
 ):
-    """Taps that meet no pixel of any image add nothing, not what memory happens to hold."""
+    """Taps outside of all images add zero, not uninitialized memory."""
     use_threads(threads)
     x, w = draw(3, channels, *size), draw(outputs, channels, kernel, kernel)
     p = kernel // 2
@@ -298,14 +298,14 @@ def test_images_smaller_than_the_kernel(
     ):
         expected = convolution.reference(*args, *options)
         for _ in range(3):
-            for magnitude in range(4, 20):  # freed at once, for the next to get
+            for magnitude in range(4, 20):  # freed at once, for reuse
                 np.full(1 << magnitude, np.nan, np.float32)
             result = convolution.compiled(*args, *options)
             np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
-def test_the_number_of_threads_changes_nothing(use_threads):
-    """Sums are cut in the same places whatever the number of threads."""
+def test_threads_do_not_change_results(use_threads):
+    """The partition of sums does not depend on the number of threads."""
     x = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
     g = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
     options = ((8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
@@ -321,7 +321,7 @@ def test_the_number_of_threads_changes_nothing(use_threads):
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("side", [1, 2, 5, 7])
 def test_weight_gradients_of_many_small_images(side, kernel, groups):
-    """Whose lines fill no tile, or are laid one after the other."""
+    """Lines that do not fill a tile, or are laid out one after the other."""
     x, g = draw(9, 64, side, side), draw(9, 96, side, side)
     options = (
         (96, 64 // groups, kernel, kernel),
@@ -348,8 +348,8 @@ def test_weight_gradients_of_many_small_images(side, kernel, groups):
         ((1, 96, 40, 8), 64, 3),
     ],
 )
-def test_the_number_of_threads_changes_no_sum(shape, outputs, side, use_threads, monkeypatch):
-    """Not in images so large that channels are gone through a part at a time, either."""
+def test_threads_do_not_change_sums(shape, outputs, side, use_threads, monkeypatch):
+    """Also for images so large that channels are processed in chunks."""
     monkeypatch.setenv("LUCID_WINOGRAD", "0")
     x, w = draw(*shape), draw(outputs, shape[1], side, side)
     options = ((1, 1), ((side // 2, side // 2),) * 2, (1, 1), 1)
@@ -365,7 +365,7 @@ def test_the_number_of_threads_changes_no_sum(shape, outputs, side, use_threads,
         np.testing.assert_array_equal(gx, results[0][1])
 
 
-def test_any_memory_layout_gives_the_same():
+def test_foreign_layouts():
     x = rng.standard_normal((2, 3, 8, 9)).astype(np.float32)
     w = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
     expected = lucid.conv2d(x, w, padding=1).numpy()
@@ -394,7 +394,7 @@ def test_asymmetric_and_named_padding():
 
 @settings(max_examples=30, deadline=None)
 @given(m=st.integers(0, 70), k=st.integers(0, 70), n=st.integers(0, 70))
-def test_gemm_is_the_reference(m, k, n):
+def test_gemm_matches_reference(m, k, n):
     a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
     expected = kernels.gemm.reference(a, b)
     np.testing.assert_allclose(kernels.gemm.compiled(a, b), expected, atol=1e-12)
@@ -411,8 +411,8 @@ def test_gemm_in_blocks():
 
 @pytest.mark.parametrize("layouts", ["CC", "CF", "FC", "FF"])
 @pytest.mark.parametrize("shape", [(300, 400, 70), (33, 4096, 97), (64, 64, 1100)])
-def test_gemm_of_matrices_that_lie_either_way(shape, layouts):
-    """Large enough for the matrix unit, with rows or with columns side by side in memory."""
+def test_gemm_of_transposed_operands(shape, layouts):
+    """Large enough for AMX, in C or Fortran order."""
     m, k, n = shape
     a, b = (
         np.asarray(rng.standard_normal(size).astype(np.float32), order=order)

@@ -1,11 +1,11 @@
-"""The vector registers that kernels are laid out for, on processors of all kinds."""
+"""Vector registers of processors of all kinds."""
 
 import subprocess
 import sys
 
 import pytest
 
-pytest.importorskip("numba", reason="there is no target without Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid.kernels.compiled import vector_ir
 from lucid.kernels.compiled.cpu_target import CpuTarget, VectorRegisters, target, vector_registers
@@ -31,26 +31,26 @@ LINUX = "x86_64-unknown-linux-gnu"
             CpuTarget("aarch64-unknown-linux-gnu", "neoverse-n1", "+neon,+dotprod"),
             VectorRegisters(4, 32),
         ),
-        # macOS tells LLVM no features, and NEON is there all the same.
+        # macOS reports no features, but NEON is mandatory.
         (CpuTarget("arm64-apple-darwin23", "apple-m2", ""), VectorRegisters(4, 32)),
         (CpuTarget("powerpc64le-unknown-linux-gnu", "pwr9", "+vsx"), VectorRegisters(4, 16)),
     ],
     ids=lambda value: value.cpu if isinstance(value, CpuTarget) else str(value.lanes),
 )
-def test_registers(chosen, expected):
+def test_vector_registers(chosen, expected):
     assert vector_registers(chosen) == expected
 
 
-def test_the_kernels_use_them():
+def test_kernels_use_the_registers_of_the_target():
     assert vector_registers(target()) == (vector_ir.VL, vector_ir.NUM_REGISTERS)
 
 
 @pytest.mark.parametrize(
     ("features", "floats"), [("+sse2", 4), ("+sse2,+avx", 8), ("+sse2,+avx,+avx2,+avx512f", 16)]
 )
-def test_numba_can_be_told_another_processor(features, floats, monkeypatch):
+def test_environment_selects_another_processor(features, floats, monkeypatch):
     if not target().triple.startswith("x86_64"):
-        pytest.skip("these are features of x86-64, which this processor is not")
+        pytest.skip("needs x86-64")
     monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64")
     monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
     code = "from lucid.kernels.compiled import vector_ir; print(vector_ir.VL)"

@@ -1,4 +1,4 @@
-"""Functions of one element: compiled against reference, small and large, however arrays lie."""
+"""Elementwise functions: compiled against reference, for all sizes and layouts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 from lucid import kernels
 
 FORMS = ["reference", "compiled"]
-#: Small ones go NumPy's way in the compiled form, too; the last is shared out to threads.
+#: Small arrays use NumPy in the compiled form too; the last one uses several threads.
 SHAPES = [(), (0,), (3, 5), (40, 1001), (1, 700_001)]
-#: Orders of the axes of an image in memory.
+#: Memory orders of the axes of an image.
 ORDERS = [(0, 1, 2, 3), (0, 2, 3, 1), (3, 0, 2, 1)]
 
 
 def laid(x, order):
-    """The same values, whose axes lie in memory in this order."""
+    """Copy values with their axes in this memory order."""
     return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_compiled_is_the_reference_to_the_bit(shape, dtype):
+def test_compiled_is_bitwise_equal_to_reference(shape, dtype):
     rng = np.random.default_rng(1)
     a, b = (np.asarray(rng.standard_normal(shape), dtype) for _ in range(2))
     for kernel, args in (
@@ -49,7 +49,7 @@ def test_relu_by_hand(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_whole_numbers_and_broadcasting(form):
+def test_integers_and_broadcasting(form):
     whole = np.arange(-3, 40_000)
     np.testing.assert_array_equal(getattr(kernels.relu, form)(whole), np.maximum(whole, 0))
     column, row = np.ones((200, 1), np.float32), np.float32(np.arange(150))
@@ -63,7 +63,7 @@ def test_whole_numbers_and_broadcasting(form):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("shape", [(2, 32, 30, 20), (1, 64, 1, 300), (4, 1, 90, 70)])
-def test_results_lie_as_the_first_argument_does(shape, order):
+def test_results_have_the_layout_of_the_first_argument(shape, order):
     rng = np.random.default_rng(2)
     a, b = (np.float32(rng.standard_normal(shape)) for _ in range(2))
     x, y = laid(a, order), laid(b, order)
@@ -91,7 +91,7 @@ def test_foreign_layouts(foreign):
     np.testing.assert_array_equal(total, a + b)
 
 
-def test_adding_an_array_to_what_overlaps_it():
+def test_add_into_with_overlap():
     memory = np.ones(100_001, np.float32)
     kernels.add_into.compiled(memory[1:], memory[:-1])
     assert (memory[0], memory[1:].min(), memory[1:].max()) == (1, 2, 2)
@@ -99,7 +99,7 @@ def test_adding_an_array_to_what_overlaps_it():
     assert memory[5] == 4
 
 
-def test_what_may_not_be_written_to_is_not():
+def test_read_only_total_is_rejected():
     fixed = np.ones(100_000, np.float32)
     fixed.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):

@@ -11,7 +11,7 @@ from lucid import kernels
 @pytest.mark.parametrize("shape", [(), (0,), (3, 5), (40, 1001), (3, 30_003)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (-1.0, 0.0), (0.9, 1.0), (0.5, 1.3)])
-def test_compiled_is_the_reference(shape, dtype, alpha, gamma):
+def test_compiled_matches_reference(shape, dtype, alpha, gamma):
     rng = np.random.default_rng(1)
     x = np.asarray(rng.standard_normal(shape) * 8, dtype)
     soft = np.asarray(rng.random(shape), dtype)
@@ -30,7 +30,7 @@ def test_compiled_is_the_reference(shape, dtype, alpha, gamma):
         assert slopes is None
 
 
-def test_other_layouts_and_values_that_are_not_finite():
+def test_foreign_layouts_and_non_finite_values():
     x = np.tile(np.float32([np.nan, np.inf, -np.inf, 1.5]), (200, 30))
     t = np.zeros_like(x)
     for a, b in ((x, t), (np.asfortranarray(x), t), (x.T, t.T), (x[::2], t[::2])):

@@ -1,11 +1,11 @@
-"""Convolutions whose groups are a few lanes of a vector: every width, edge and epilogue."""
+"""Convolutions with narrow groups: every width, edge and epilogue."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("numba", reason="it is compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 import numba
 
@@ -23,10 +23,10 @@ def draw(*shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-# Not as a kernel: that may come from the disk, and would say nothing of what is emitted now.
+# Plain njit, since kernels may come from the disk cache instead of the current emitter.
 @numba.njit
 def block(width, x, weights, y, bias, residual, flags, shift):
-    """Taps x places of pixels, multiplied by (taps, width, NR) weights."""
+    """Multiply taps x positions of pixels by (taps, width, NR) weights."""
     taps, places, channels = x.shape
     sources = np.empty((taps, places), np.int64)
     for tap in range(taps):
@@ -51,7 +51,7 @@ def block(width, x, weights, y, bias, residual, flags, shift):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("flags", [0, RELU, ADD, ADD | RELU])
 def test_block(width, flags):
-    """One panel in the middle of the channels; those around it stay as they are."""
+    """One panel in the middle of the channels; the others are not written."""
     places, taps, channels, shift = grouped_conv.rows_at_once(width), 3, 2 * NR, NR // 2
     x, weights, bias = draw(taps, places, channels), draw(taps, width, NR), draw(channels)
     y = draw(places, channels)
@@ -80,12 +80,12 @@ def test_block(width, flags):
     activation=st.sampled_from((None, *kernels.ACTIVATIONS)),
     with_scale=st.booleans(),
 )
-def test_is_the_reference(
+def test_matches_reference(
     n, size, width, least, kernel, stride, padding, dilation, activation, with_scale
 ):
     groups = max(2, -(-least // width))
     channels = groups * width
-    assert grouped_conv.fits(channels, channels, groups)
+    assert grouped_conv.is_supported(channels, channels, groups)
     options = (stride, padding, dilation, groups)
     x, w, bias = draw(n, channels, *size), draw(channels, width, *kernel), draw(channels)
     scale = draw(channels) if with_scale else None
@@ -113,15 +113,15 @@ def test_is_the_reference(
     ("channels", "outputs", "groups"),
     [(NR, 2 * NR, NR), (3 * NR, 3 * NR, NR), (4 * NR, 4 * NR, 2)],
 )
-def test_what_is_not_lanes(channels, outputs, groups):
-    assert grouped_conv.fits(NR, NR, NR)
-    assert grouped_conv.fits(3, 3, 3)
-    assert not grouped_conv.fits(channels, outputs, groups)
+def test_is_supported(channels, outputs, groups):
+    assert grouped_conv.is_supported(NR, NR, NR)
+    assert grouped_conv.is_supported(3, 3, 3)
+    assert not grouped_conv.is_supported(channels, outputs, groups)
 
 
 @pytest.mark.parametrize("groups", [3, NR])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_groups_do_not_see_each_other(width, groups, monkeypatch):
+def test_nan_stays_in_its_group(width, groups, monkeypatch):
     """Neither NaN nor infinity in one group reaches another."""
     called = []
     real = conv.convolve_grouped
@@ -138,7 +138,7 @@ def test_groups_do_not_see_each_other(width, groups, monkeypatch):
     assert not np.isfinite(result[:, :width]).any()
 
 
-def test_the_number_of_threads_changes_nothing():
+def test_threads_do_not_change_results():
     x, w = draw(2, 3 * NR + 4, 30, 30), draw(3 * NR + 4, 4, 3, 3)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), len(w) // 4)
     before = kernels.get_num_threads()

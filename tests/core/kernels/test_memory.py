@@ -1,4 +1,4 @@
-"""The pool of memory behind the arrays that kernels make."""
+"""Memory pool of the outputs of kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lucid.kernels.memory import Pool
 LARGE = (1 << 20,)  # a megabyte of bytes
 
 
-def test_memory_of_a_dropped_array_is_used_again():
+def test_memory_of_a_deleted_array_is_reused():
     pool = Pool()
     first = pool.empty(LARGE, np.uint8)
     address = first.ctypes.data
@@ -22,7 +22,7 @@ def test_memory_of_a_dropped_array_is_used_again():
     assert pool.empty(LARGE, np.uint8).ctypes.data == address
 
 
-def test_memory_is_not_given_away_while_a_view_lives():
+def test_view_keeps_its_block():
     pool = Pool()
     array = pool.empty((1024, 1024), np.float32)
     array[...] = 7
@@ -37,7 +37,7 @@ def test_memory_is_not_given_away_while_a_view_lives():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint8, np.bool_])
-def test_arrays_are_like_those_of_numpy(dtype):
+def test_empty_matches_numpy(dtype):
     array = Pool().empty((3, 700, 129), dtype)
     assert (array.shape, array.dtype, type(array)) == ((3, 700, 129), dtype, np.ndarray)
     assert array.flags.c_contiguous
@@ -46,7 +46,7 @@ def test_arrays_are_like_those_of_numpy(dtype):
     assert array.ctypes.data % 64 == 0
 
 
-def test_arrays_of_one_moment_do_not_overlap():
+def test_live_arrays_do_not_overlap():
     pool = Pool()
     arrays = [pool.empty((300_000 + i,), np.float32) for i in range(8)]
     for i, array in enumerate(arrays):
@@ -55,13 +55,13 @@ def test_arrays_of_one_moment_do_not_overlap():
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 5), (7,)])
-def test_small_and_empty_arrays_are_plain(shape):
+def test_small_and_empty_arrays_bypass_the_pool(shape):
     pool = Pool()
     assert pool.empty(shape, np.float32).shape == shape
     assert pool.held() == (0, 0)
 
 
-def test_changing_sizes_do_not_pile_up():
+def test_changing_sizes_stay_bounded():
     pool = Pool()
     for i in range(200):
         pool.empty((100_000 + 7000 * i,), np.uint8)
@@ -70,26 +70,26 @@ def test_changing_sizes_do_not_pile_up():
     assert free <= 1.25 * 1.125 * 1_500_000 + 64
 
 
-def test_a_free_block_that_is_somewhat_larger_is_used_before_a_new_one():
+def test_slightly_larger_free_block_is_reused():
     pool = Pool()
     pool.empty((3 << 20,), np.uint8)
     smaller = pool.empty((2 << 20,), np.uint8)
     assert pool.held() == (3 << 20, 0)
     smaller[:] = 1
-    # Neither the one in use nor one much too large.
+    # Neither the block in use nor one that is much too large.
     small = pool.empty((2 << 20,), np.uint8)
     assert not np.shares_memory(small, smaller)
     pool.empty((5 << 19,), np.uint8)
     del smaller
     assert pool.held() == (2 << 20, (3 << 20) + (5 << 19))
     assert pool.empty((1 << 20,), np.uint8).base.block.size == 1 << 20
-    # Of several the one of the very size, else the smallest.
+    # The block of the exact size if there is one, else the smallest.
     del small
     assert pool.empty((2 << 20,), np.uint8).base.block.size == 2 << 20
     assert pool.empty((15 << 17,), np.uint8).base.block.size == 2 << 20
 
 
-def test_what_was_needed_once_is_forgotten_later():
+def test_old_peaks_are_forgotten():
     pool = Pool()
     pool.empty((1 << 26,), np.uint8)
     for _ in range(3 * 4096):
@@ -97,7 +97,7 @@ def test_what_was_needed_once_is_forgotten_later():
     assert sum(pool.held()) <= 2 * LARGE[0]
 
 
-def test_release_returns_everything_that_is_not_in_use():
+def test_release_frees_unused_blocks():
     pool = Pool()
     kept = pool.empty(LARGE, np.uint8)
     pool.empty(LARGE, np.uint8)
@@ -105,7 +105,7 @@ def test_release_returns_everything_that_is_not_in_use():
     assert pool.held() == (kept.nbytes, 0)
 
 
-def test_arrays_in_cycles_come_back():
+def test_arrays_in_reference_cycles_return():
     pool = Pool()
     cycle: list[object] = [pool.empty(LARGE, np.uint8)]
     cycle.append(cycle)
@@ -134,7 +134,7 @@ def test_threads_never_share_a_block():
     assert pool.held()[0] == 0
 
 
-def test_results_of_kernels_stay_what_they_are():
+def test_kernel_results_are_not_overwritten():
     x = lucid.random.randn(2, 16, 40, 40)
     weight = lucid.random.randn(16, 16, 3, 3)
     first = lucid.nn.functional.conv2d(x, weight).numpy()

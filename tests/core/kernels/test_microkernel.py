@@ -1,9 +1,9 @@
-"""The innermost loop by itself: every number of rows, every flag, any length and layout of B."""
+"""The micro-kernel: every number of rows, every flag, any length and layout of B."""
 
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="it is compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 import numba
 
@@ -11,8 +11,8 @@ from lucid.kernels.compiled.activation import RELU
 from lucid.kernels.compiled.microkernel import (
     ACCUMULATE,
     ADD,
+    MR,
     NR,
-    ROWS,
     block_size,
     copy_runs,
     multiply_block,
@@ -22,10 +22,10 @@ from lucid.kernels.compiled.microkernel import (
 rng = np.random.default_rng(0)
 
 
-# Not as a kernel: that may come from the disk, and would say nothing of what is emitted now.
+# Plain njit, since kernels may come from the disk cache instead of the current emitter.
 @numba.njit
 def turned_product(size, a, b, y, bias, residual, flags, cuts):
-    """The same for an ``a`` of shape (K, rows)."""
+    """Multiply as `multiply` does, for ``a`` of shape (K, rows)."""
     length = len(a) // cuts
     sources, b_table = np.empty(cuts, np.int64), np.empty(cuts, np.int64)
     for segment in range(cuts):
@@ -56,7 +56,7 @@ def copied(source, count, target_step, source_step, target):
 
 @numba.njit
 def product(size, a, b, y, bias, residual, flags, cuts, ahead=0):
-    """a @ b for as many rows as one block has, K being cut into segments of equal length."""
+    """Compute a @ b for the rows of one block, with K cut into segments of equal length."""
     k = a.shape[1]
     length = k // cuts
     sources = np.empty((cuts, size), np.int64)
@@ -85,8 +85,8 @@ def product(size, a, b, y, bias, residual, flags, cuts, ahead=0):
     )
 
 
-#: The blocks that are compiled.
-SIZES = sorted({block_size(rows) for rows in range(1, ROWS + 1)})
+#: Compiled block sizes.
+SIZES = sorted({block_size(rows) for rows in range(1, MR + 1)})
 
 
 def draw(*shape):
@@ -110,11 +110,11 @@ def test_block(size, k, flags):
 
 @pytest.mark.parametrize("cuts", [1, 2, 5])
 def test_segments_and_wide_rows(cuts):
-    """B may be part of a wider matrix, and the block part of a wider result."""
+    """B and the block may be parts of wider matrices."""
     k = cuts * 3
-    a, b = draw(ROWS, k), draw(k, NR + 5)
-    y = np.zeros((ROWS, NR + 3), np.float32)
-    product(ROWS, a, b, y, np.zeros(NR, np.float32), y, 0, cuts)
+    a, b = draw(MR, k), draw(k, NR + 5)
+    y = np.zeros((MR, NR + 3), np.float32)
+    product(MR, a, b, y, np.zeros(NR, np.float32), y, 0, cuts)
     np.testing.assert_allclose(y[:, :NR], a.astype(np.float64) @ b[:, :NR], atol=1e-5)
     assert not y[:, NR:].any()
 
@@ -129,7 +129,7 @@ def test_relu_keeps_nan():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("cuts", [1, 3])
 @pytest.mark.parametrize("flags", range(8))
-def test_turned_block(size, cuts, flags):
+def test_transposed_block(size, cuts, flags):
     k = 5 * cuts
     a, b, bias = draw(k, size + 3), draw(k, NR), draw(NR)
     y, residual = draw(size, NR), draw(size, NR)
@@ -142,19 +142,19 @@ def test_turned_block(size, cuts, flags):
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-def test_what_is_fetched_ahead_changes_nothing():
-    a, b, y = draw(ROWS, 9), draw(2 * 9, NR), draw(ROWS, NR)
-    product(ROWS, a, b[:9], y, np.zeros(NR, np.float32), y, 0, 1, 9 * NR * 4)
+def test_prefetch_does_not_change_results():
+    a, b, y = draw(MR, 9), draw(2 * 9, NR), draw(MR, NR)
+    product(MR, a, b[:9], y, np.zeros(NR, np.float32), y, 0, 1, 9 * NR * 4)
     np.testing.assert_allclose(y, a @ b[:9], atol=1e-5)
 
 
-def test_every_number_of_rows_fits_its_block():
-    assert all(rows <= block_size(rows) <= ROWS for rows in range(1, ROWS + 1))
+def test_block_size_holds_the_rows():
+    assert all(rows <= block_size(rows) <= MR for rows in range(1, MR + 1))
     assert SIZES[0] == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_runs_are_copied_from_and_to_their_places(count):
+def test_copy_runs(count):
     source, target = draw(7, NR + 9), np.zeros((7, NR + 2), np.float32)
     expected = target.copy()
     expected[:count, :NR] = source[:count, :NR]

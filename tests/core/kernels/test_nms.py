@@ -1,4 +1,4 @@
-"""Suppression: by hand, the reference against pairs, compiled against reference."""
+"""Non-maximum suppression: by hand, reference against definition, compiled against reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMS = ["reference", "compiled"]
 
 
 def overlap(a, b):
-    """Intersection over union of two boxes of integers, exactly; 0 where there is no area."""
+    """Compute the exact intersection over union of two integer boxes; 0 without area."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     common = max(width, 0) * max(height, 0)
@@ -24,7 +24,7 @@ def overlap(a, b):
 
 
 def pairwise(boxes, scores, threshold):
-    """Suppression as its definition says, pair by pair."""
+    """Suppress by the definition, pair by pair."""
     kept = []
     for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
         if all(overlap(boxes[i], boxes[j]) <= threshold for j in kept):
@@ -34,7 +34,7 @@ def pairwise(boxes, scores, threshold):
 
 @st.composite
 def boxes_and_scores(draw):
-    """Few coordinates and scores, so that ties, zero areas and equal boxes are common."""
+    """Draw from few coordinates and scores, so that ties and empty boxes are common."""
     count = draw(st.integers(0, 30))
     edge = st.integers(0, 8)
     rows = [
@@ -57,8 +57,8 @@ def boxes_and_scores(draw):
     threshold=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),
     double=st.booleans(),
 )
-def test_all_forms_are_the_definition(drawn, threshold, double):
-    """Thresholds that are exact in float32, met exactly by some pairs: strictly greater goes."""
+def test_all_forms_match_definition(drawn, threshold, double):
+    """With exact thresholds, only a strictly greater overlap suppresses."""
     boxes, scores = drawn
     expected = pairwise(boxes.tolist(), scores.tolist(), threshold)
     dtype = np.float64 if double else np.float32
@@ -76,15 +76,15 @@ class TestByHand:
         assert getattr(kernels.nms, form)(boxes, scores, 0.5).tolist() == [1, 2]
         assert getattr(kernels.nms, form)(boxes, scores, 0.9).tolist() == [1, 0, 2]
 
-    def test_an_iou_at_the_threshold_stays(self, form):
-        """3 in common of 10: 0.3 in float32 is not greater than the same 0.3."""
+    def test_iou_at_the_threshold_is_kept(self, form):
+        """An IoU of 3 / 10 in float32 is not greater than a threshold of 0.3."""
         boxes = np.array([[0, 0, 8, 1], [5, 0, 10, 1]])
         scores = np.array([1.0, 0.5])
         for dtype in (np.float32, np.float64):
             kept = getattr(kernels.nms, form)(boxes.astype(dtype), scores.astype(dtype), 0.3)
             assert kept.tolist() == [0, 1]
 
-    def test_what_was_suppressed_suppresses_nothing(self, form):
+    def test_suppressed_boxes_do_not_suppress(self, form):
         boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]], np.float32)
         kept = getattr(kernels.nms, form)(boxes, np.array([3, 2, 1], np.float32), 0.4)
         assert kept.tolist() == [0, 2]
@@ -111,7 +111,7 @@ class TestByHand:
         )
         scores = np.array([0.5, 0.6, nan, inf, -inf], np.float32)
         kept = getattr(kernels.nms, form)(boxes, scores, 0.5)
-        assert kept.tolist() == [3, 1, 0, 4]  # the box whose score is NaN comes last, and goes
+        assert kept.tolist() == [3, 1, 0, 4]  # the box whose score is NaN is last, and suppressed
 
     def test_integers(self, form):
         boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9]])

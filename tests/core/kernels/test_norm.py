@@ -13,7 +13,7 @@ rng = np.random.default_rng(2)
 
 FORMS = ["reference", "compiled"]
 NAMES = (None, *kernels.ACTIVATIONS)
-#: Where the derivative jumps, so that rounding decides.
+#: Activations with jumps of the derivative, where rounding decides.
 CORNERS = {"relu": [0], "relu6": [0, 6], "hardsigmoid": [-3, 3], "hardswish": [-3, 3]}
 
 seeds = st.integers(0, 2**32 - 1)
@@ -98,7 +98,7 @@ class TestByHand:
             gx, *_ = getattr(kernels.affine_act_backward, form)(x, x, x, mean, True, True)
             assert gx.shape == shape
 
-    def test_nan_and_infinity_come_through(self, form):
+    def test_nan_and_infinity_propagate(self, form):
         x = rng.standard_normal((2, 3, 2, 2))
         x[0, 1, 0, 0], x[1, 2, 0, 0] = np.nan, np.inf
         y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, "relu")
@@ -184,7 +184,7 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 70), st.integers(1, 9), st.
     activation=st.sampled_from(NAMES),
     double=st.booleans(),
 )
-def test_compiled_batch_norm_is_the_reference(
+def test_compiled_batch_norm_matches_reference(
     seed, shape, affine, with_residual, activation, double
 ):
     rng = np.random.default_rng(seed)
@@ -241,7 +241,7 @@ def test_compiled_batch_norm_is_the_reference(
     with_scale=st.booleans(),
     double=st.booleans(),
 )
-def test_compiled_affine_is_the_reference(
+def test_compiled_affine_matches_reference(
     seed, shape, with_residual, activation, with_scale, double
 ):
     rng = np.random.default_rng(seed)
@@ -272,7 +272,7 @@ def test_compiled_affine_is_the_reference(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_statistics_far_from_zero(form):
-    """A spread of 1 about 10,000, and one first value far from all the others."""
+    """A standard deviation of 1 around 10,000, and an outlier as the first value."""
     x = rng.standard_normal((8, 2, 16, 16)) + 1e4
     x[0, 1, 0, 0] = -1e6
     y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, None)
@@ -291,13 +291,13 @@ def test_statistics_far_from_zero(form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("channels", [5, 400])
-def test_backward_masks_what_forward_masked(form, channels):
-    """Even where only rounding decides on which side of 0 a value falls."""
+def test_relu_mask_is_the_same_forward_and_backward(form, channels):
+    """Even for values whose sign depends on rounding."""
     rng = np.random.default_rng(channels)
     x = rng.standard_normal((2, channels, 3, 3)).astype(np.float32)
     weight = rng.uniform(0.5, 2, channels).astype(np.float32)
     batch_norm = getattr(kernels.batch_norm, form)
-    # A bias that lifts the first pixel of each channel to 0, but for the last bit or two.
+    # A bias that moves the first pixel of each channel to 0, up to a bit or two.
     bias = -batch_norm(x, weight, None, EPS, None, None)[0][0, :, 0, 0]
     bias = np.nextafter(bias, rng.standard_normal(channels).astype(np.float32))
     y, mean, _, inverse_std, line = batch_norm(x, weight, bias, EPS, None, "relu")
@@ -315,14 +315,14 @@ def test_backward_masks_what_forward_masked(form, channels):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_constant_channel_is_zero(form):
-    """Not what rounding makes of ``1e4 * scale - 1e4 * scale``, with a scale of 1 / sqrt(eps)."""
+def test_constant_channel_is_zero(form):
+    """Not the rounding error of ``1e4 * scale - 1e4 * scale`` for a scale of 1 / sqrt(eps)."""
     x = np.full((4, 1, 5, 5), 1e4 / 3, np.float32)
     y, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, None)
     np.testing.assert_array_equal(y, 0)
 
 
-def test_same_bits_for_any_number_of_threads():
+def test_threads_do_not_change_results():
     shape = (4, 64, 48, 48)  # several ranges
     x, g, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))
     weight, bias = np.ones(64, np.float32), np.zeros(64, np.float32)
@@ -353,9 +353,7 @@ def test_same_bits_for_any_number_of_threads():
 @pytest.mark.parametrize("activation", [None, "relu", "hardswish"])
 @pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("channels", [1, 5, 64])
-def test_gradients_in_place_of_the_given_one_are_the_same(
-    form, activation, with_residual, channels
-):
+def test_donated_gradient_gives_the_same_results(form, activation, with_residual, channels):
     shape = (2, channels, 9, 7)
     x, g, residual = (
         kernels.channels_last(rng.standard_normal(shape).astype(np.float32)) for _ in range(3)
@@ -415,7 +413,7 @@ def test_foreign_layouts(foreign):
         np.testing.assert_array_equal(actual, wanted)
 
 
-def test_other_types_are_refused():
+def test_other_dtypes_are_rejected():
     x = np.zeros((1, 1, 2, 2), np.int32)
     with pytest.raises(TypeError, match="float32 or float64, got int32"):
         kernels.batch_norm.compiled(x, None, None, EPS, None, None)

@@ -1,4 +1,4 @@
-"""Optimizer steps over lists of arrays: compiled to the bit the reference; norm and scaling."""
+"""Optimizer steps over lists of arrays, bitwise equal to the reference; norm and scaling."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from lucid import kernels
 
 FORMS = ["reference", "compiled"]
-#: From nothing to several pieces of the compiled form, of odd lengths.
+#: From empty to several chunks, of odd lengths.
 SHAPES = [(5,), (0, 4), (), (70, 1001), (3, 3), (1, 40_000)]
 
 
 def draw(rng, roles, positive=False):
-    """For each role an array of each shape."""
+    """Draw an array of each shape for each role."""
     lists = [[rng.standard_normal(shape) for shape in SHAPES] for _ in range(roles)]
     return [[np.float32(np.abs(a) if positive else a).reshape(a.shape) for a in x] for x in lists]
 
@@ -55,7 +55,7 @@ class TestByHand:
         # g = 1 + 0.25 * 8 = 3, b = 0.5 * 2 + 0.5 * 3
         assert (b.item(), p.item()) == (2.5, 8 - 0.5 * 2.5)
 
-    def test_a_fresh_buffer_begins_with_the_gradient(self, form):
+    def test_fresh_buffer_starts_from_the_gradient(self, form):
         p, b = np.float32([8.0]), np.float32([np.nan])
         step(getattr(kernels.sgd, form), [p], [np.float32([4.0])], [b], [True], momentum=0.5)
         assert (b.item(), p.item()) == (4, 6)
@@ -69,7 +69,7 @@ class TestByHand:
         assert (m.item(), v.item(), most.item()) == (-1, 9, 36)
         assert p.item() == np.float32(6 + 0.5 * 2 / (6 + 1))
 
-    def test_nan_in_the_largest_mean_stays(self, form):
+    def test_nan_in_amsgrad_maximum_propagates(self, form):
         p, g, m, v = (np.ones(3, np.float32) for _ in range(4))
         v[1] = np.nan
         most = np.float32([np.nan, 1, 2])
@@ -89,7 +89,7 @@ class TestByHand:
         np.testing.assert_array_equal(arrays[0], [[1.5, 0], [0, -2]])
         assert arrays[1] == 6
 
-    def test_nothing(self, form):
+    def test_empty_lists(self, form):
         step(getattr(kernels.sgd, form), [], [])
         assert getattr(kernels.sum_of_squares, form)([]) == 0
         getattr(kernels.scale, form)([], 2.0)
@@ -97,7 +97,7 @@ class TestByHand:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_is_the_reference_to_the_bit(momentum, nesterov):
+def test_sgd_is_bitwise_equal_to_reference(momentum, nesterov):
     for decay, dampening, maximize in itertools.product([0, 0.1], [0, 0.3], [False, True]):
         gradients, *lists = draw(np.random.default_rng(4), 3)
         expected = copies(lists)
@@ -119,7 +119,7 @@ def test_sgd_is_the_reference_to_the_bit(momentum, nesterov):
 
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("maximize", [False, True])
-def test_adam_is_the_reference_to_the_bit(amsgrad, maximize):
+def test_adam_is_bitwise_equal_to_reference(amsgrad, maximize):
     rng = np.random.default_rng(5)
     for decay, decoupled in itertools.product([0.0, 0.1], [False, True]):
         gradients, p, m = draw(rng, 3)
@@ -136,7 +136,7 @@ def test_adam_is_the_reference_to_the_bit(amsgrad, maximize):
         assert_same(lists, expected)
 
 
-def test_the_number_of_threads_changes_nothing():
+def test_threads_do_not_change_results():
     rng = np.random.default_rng(6)
     shapes = [(700_001,), (3,), (400, 1000)]
     gradients, *start = [[np.float32(rng.standard_normal(s)) for s in shapes] for _ in range(3)]
@@ -163,7 +163,7 @@ def test_the_norm_is_summed_in_float64():
 
 
 def test_gradients_in_foreign_layouts(foreign):
-    """A gradient may lie as it likes; a parameter that does goes the reference's way."""
+    """A gradient may have any layout; a foreign parameter falls back to the reference."""
     rng = np.random.default_rng(7)
     g, start, buffer = (np.float32(rng.standard_normal((3, 4, 5))) for _ in range(3))
     expected, b = start.copy(), buffer.copy()
@@ -199,7 +199,7 @@ def test_channels_last_and_float64_beside_float32():
     assert_same([p], [expected])
 
 
-def test_parameters_that_overlap_are_stepped_one_after_the_other():
+def test_overlapping_parameters():
     memory = np.zeros(30_000, np.float32)
     p = [memory, memory[10_000:]]
     step(kernels.sgd.compiled, p, [np.ones_like(a) for a in p])

@@ -1,4 +1,4 @@
-"""Processor quotas of containers, in control groups of versions 1 and 2."""
+"""Processor quotas of containers, in cgroups of versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lucid.kernels import processors
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty file system of control groups, whose member the process is."""
+    """Make an empty cgroup file system that contains the process."""
     folder = tmp_path / "cgroup"
     folder.mkdir()
     monkeypatch.setattr(processors, "_CGROUPS", folder)
@@ -65,7 +65,7 @@ def test_version_1(groups: Path, name: str, microseconds: str, quota: float | No
         ("0::/not/seen/from/here\n", "."),
     ],
 )
-def test_groups_above_count(groups: Path, membership: str, folder: str) -> None:
+def test_ancestor_groups_count(groups: Path, membership: str, folder: str) -> None:
     processors._MEMBERSHIP.write_text(membership)
     write(groups / "pod" / "box", cpu__max="700000 100000")
     write(groups / folder, cpu__max="300000 100000")
@@ -73,14 +73,14 @@ def test_groups_above_count(groups: Path, membership: str, folder: str) -> None:
     assert processors.available_processors() == 3
 
 
-def test_the_smallest_quota_counts(groups: Path) -> None:
+def test_smallest_quota_counts(groups: Path) -> None:
     processors._MEMBERSHIP.write_text("0::/a/b\n")
     write(groups / "a", cpu__max="200000 100000")
     write(groups / "a" / "b", cpu__max="400000 100000")
     assert processors.available_processors() == 2
 
 
-def test_affinity_counts_too(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_affinity_counts(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5}, raising=False)
     write(groups, cpu__max="400000 100000")
     assert processors.available_processors() == 1

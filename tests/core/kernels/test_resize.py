@@ -56,7 +56,7 @@ class TestByHand:
         transposed = resize(row(*values).transpose(0, 1, 3, 2), (target, 1), align_corners)
         np.testing.assert_allclose(transposed[0, 0, :, 0], expected)
 
-    def test_steps_that_are_given(self, form):
+    def test_explicit_steps(self, form):
         steps = (None, 0.75)
         y = getattr(kernels.resize_nearest, form)(row(1, 2, 4), (1, 5), steps)
         np.testing.assert_array_equal(y[0, 0, 0], [1, 1, 2, 4, 4])
@@ -83,24 +83,24 @@ class TestByHand:
         gx = getattr(kernels.resize_bilinear_backward, form)(g, (1, 1, 1, 2), False)
         np.testing.assert_allclose(gx[0, 0, 0], [1 + 7.5 + 25, 2.5 + 75 + 1000])
 
-    def test_empty_planes_are_refused(self, form):
+    def test_empty_images_are_rejected(self, form):
         x = np.zeros((1, 1, 2, 2))
-        with pytest.raises(ValueError, match=r"at least 1 .* got \(2, 2\) to \(0, 3\)"):
+        with pytest.raises(ValueError, match=r"got \(2, 2\) .*\(0, 3\)"):
             getattr(kernels.resize_nearest, form)(x, (0, 3))
-        with pytest.raises(ValueError, match=r"got \(0, 2\) to \(1, 1\)"):
+        with pytest.raises(ValueError, match=r"got \(0, 2\) .*\(1, 1\)"):
             getattr(kernels.resize_bilinear, form)(x[:, :, :0], (1, 1), False)
-        with pytest.raises(ValueError, match=r"got \(4, 0\) to \(2, 2\)"):
+        with pytest.raises(ValueError, match=r"got \(4, 0\) .*\(2, 2\)"):
             getattr(kernels.resize_nearest_backward, form)(x, (1, 1, 4, 0))
-        with pytest.raises(ValueError, match=r"got \(4, 0\) to \(2, 2\)"):
+        with pytest.raises(ValueError, match=r"got \(4, 0\) .*\(2, 2\)"):
             getattr(kernels.resize_bilinear_backward, form)(x, (1, 1, 4, 0), True)
 
-    def test_far_past_the_last_pixel_its_weight_is_still_one(self, form):
+    def test_weight_past_the_last_pixel_is_one(self, form):
         g = np.ones((1, 1, 3, 5), np.float32)
         steps = (1e4 / 3, 1e4 / 3)
         gx = getattr(kernels.resize_bilinear_backward, form)(g, (1, 1, 1, 1), False, steps)
         assert gx.item() == 15
 
-    def test_infinity_comes_through_quietly(self, form):
+    def test_infinity_propagates_without_warning(self, form):
         y = getattr(kernels.resize_bilinear, form)(row(np.inf, 1, 2), (1, 6), False)
         np.testing.assert_array_equal(np.isfinite(y[0, 0, 0]), [False] * 3 + [True] * 3)
 
@@ -137,7 +137,7 @@ class TestByDifferences:
     align_corners=st.booleans(),
     double=st.booleans(),
 )
-def test_compiled_is_the_reference(seed, batch, source, target, steps, align_corners, double):
+def test_compiled_matches_reference(seed, batch, source, target, steps, align_corners, double):
     rng = np.random.default_rng(seed)
     dtype, tolerance = (np.float64, 1e-12) if double else (np.float32, 1e-5)
     x = rng.standard_normal((*batch, *source)).astype(dtype)

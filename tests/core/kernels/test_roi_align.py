@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def sample(plane, y, x):
-    """Bilinear value of a plane at a point; its edge reaches one pixel out, then it is 0."""
+    """Interpolate a plane at a point; the edge extends one pixel out, then it is 0."""
     height, width = plane.shape
     if not (-1 <= y <= height and -1 <= x <= width):
         return 0.0
@@ -32,7 +32,7 @@ def sample(plane, y, x):
 
 
 def looped(x, rois, scale, output_size, ratio, aligned):
-    """RoIAlign as its definition says, one sample at a time."""
+    """Compute RoIAlign by the definition, one sample at a time."""
     y = np.zeros((len(rois), x.shape[1], *output_size))
     for r, (image, x1, y1, x2, y2) in enumerate(rois):
         shift = 0.5 if aligned else 0.0
@@ -59,7 +59,7 @@ def looped(x, rois, scale, output_size, ratio, aligned):
 
 @st.composite
 def regions(draw, images):
-    """Regions inside, across and outside of a 7 x 9 image in steps of a sixteenth."""
+    """Draw regions inside, across and outside of a 7 x 9 image in steps of 1/16."""
     count = draw(st.integers(0, 4))
     rows = []
     for _ in range(count):
@@ -83,7 +83,7 @@ options_of = {
     rois=regions(2),
     **options_of,
 )
-def test_reference_is_the_definition(seed, rois, scale, output_size, ratio, aligned):
+def test_reference_matches_definition(seed, rois, scale, output_size, ratio, aligned):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((2, 2, 7, 9))
     options = (rois, scale, output_size, ratio, aligned)
@@ -100,7 +100,7 @@ def test_reference_is_the_definition(seed, rois, scale, output_size, ratio, alig
     double=st.booleans(),
     **options_of,
 )
-def test_compiled_is_the_reference(
+def test_compiled_matches_reference(
     seed, rois, channels, double, scale, output_size, ratio, aligned
 ):
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_compiled_is_the_reference(
 class TestByHand:
     ramp = np.add.outer(10.0 * np.arange(4), np.arange(5))[None, None]  # 10 y + x
 
-    def test_a_ramp_is_sampled_at_the_centres(self, form):
+    def test_ramp_is_sampled_at_bin_centers(self, form):
         roi_align = getattr(kernels.roi_align, form)
         rois = np.array([[0, 1.0, 1, 3, 3]])
         y = roi_align(self.ramp, rois, 1.0, (2, 2), 1, False)
@@ -136,8 +136,8 @@ class TestByHand:
         y = roi_align(self.ramp, rois * [1, 4, 4, 4, 4], 0.25, (1, 2), 0, False)
         np.testing.assert_allclose(y[0, 0], [[21.5, 22.5]])
 
-    def test_x_and_y_keep_their_places(self, form):
-        rois = np.array([[0, 3.0, 0, 4, 2]])  # right and high
+    def test_x_and_y_are_not_swapped(self, form):
+        rois = np.array([[0, 3.0, 0, 4, 2]])  # wider and higher than the image
         y = getattr(kernels.roi_align, form)(self.ramp, rois, 1.0, (2, 1), 1, False)
         np.testing.assert_allclose(y[0, 0], [[8.5], [18.5]])
 
@@ -161,7 +161,7 @@ class TestByHand:
         y = getattr(kernels.roi_align, form)(x, rois, 1.0, (1, 1), 2, False)
         np.testing.assert_allclose(y.ravel(), [7, 5, 7])
 
-    def test_nan_stays_where_it_is(self, form):
+    def test_nan_stays_local(self, form):
         x = self.ramp.copy()
         x[0, 0, 3, 4] = np.nan
         rois = np.array([[0, 0.0, 0, 2, 2], [0, 2.0, 2, 4, 3]])
@@ -172,7 +172,7 @@ class TestByHand:
         "region", [[0, np.nan, 0, 1, 1], [0, 0, 0, np.inf, 1], [0, -np.inf, 0, 1, 1],
                    [0, 0, 0, 1e30, 1]]
     )  # fmt: skip
-    def test_a_region_that_is_none(self, form, region):
+    def test_invalid_region_is_nan(self, form, region):
         rois = np.array([region, [0, 1.0, 1, 3, 3]], np.float32)
         x = self.ramp.astype(np.float32)
         y = getattr(kernels.roi_align, form)(x, rois, 1.0, (2, 2), 0, False)
@@ -187,22 +187,22 @@ class TestByHand:
         ("rois", "output_size", "message"),
         [
             (np.zeros((2, 4)), (2, 2), r"shape \(R, 5\), .* got shape \(2, 4\)"),
-            (np.array([[0, 0, 0, 1, 1], [2.0, 0, 0, 1, 1]]), (2, 2), "0 to 1, got 2.0 in row 1"),
-            (np.array([[-1.0, 0, 0, 1, 1]]), (2, 2), "0 to 1, got -1.0 in row 0"),
-            (np.array([[np.nan, 0, 0, 1, 1]]), (2, 2), "0 to 1, got nan in row 0"),
+            (np.array([[0, 0, 0, 1, 1], [2.0, 0, 0, 1, 1]]), (2, 2), r"0 to 1, got 2.0 .*row 1"),
+            (np.array([[-1.0, 0, 0, 1, 1]]), (2, 2), r"0 to 1, got -1.0 .*row 0"),
+            (np.array([[np.nan, 0, 0, 1, 1]]), (2, 2), r"0 to 1, got nan .*row 0"),
             (np.zeros((1, 5)), (0, 2), r"at least 1, got \(0, 2\)"),
         ],
     )
-    def test_bad_regions(self, form, rois, output_size, message):
+    def test_invalid_rois_are_rejected(self, form, rois, output_size, message):
         x = np.zeros((2, 1, 4, 4))
         with pytest.raises(ValueError, match=message):
             getattr(kernels.roi_align, form)(x, rois, 1.0, output_size, 2, False)
 
-    def test_nothing_to_sample(self, form):
+    def test_empty_features(self, form):
         roi_align = getattr(kernels.roi_align, form)
         none, one = np.zeros((0, 5)), np.zeros((1, 5))
         assert roi_align(np.zeros((0, 3, 0, 4)), none, 1.0, (2, 2), 2, False).shape == (0, 3, 2, 2)
-        with pytest.raises(ValueError, match=r"features of shape \(1, 3, 0, 4\)"):
+        with pytest.raises(ValueError, match=r"features .*\(1, 3, 0, 4\)"):
             roi_align(np.zeros((1, 3, 0, 4)), one, 1.0, (2, 2), 2, False)
         gx = getattr(kernels.roi_align_backward, form)(
             np.zeros((0, 3, 2, 2)), none, (2, 3, 4, 4), 1.0, 2, False
@@ -240,8 +240,8 @@ def test_foreign_layouts(foreign):
     )
 
 
-def test_same_bits_for_any_number_of_threads():
-    """Overlapping regions, whose gradients meet in the same pixels."""
+def test_threads_do_not_change_results():
+    """Overlapping regions, whose gradients add up in the same pixels."""
     x = rng.standard_normal((2, 32, 40, 40)).astype(np.float32)
     corner = rng.uniform(0, 100, (60, 2))
     boxes = np.hstack([corner, corner + rng.uniform(5, 60, (60, 2))])

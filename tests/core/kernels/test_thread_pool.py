@@ -1,4 +1,4 @@
-"""Threads that run a compiled kernel together: every range once, errors, forks, quiet."""
+"""Thread pool of compiled kernels: ranges, errors, forks, sleeping workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lucid.kernels import get_num_threads, parallel_for, set_num_threads
 
-pytest.importorskip("numba", reason="the thread pool of compiled kernels needs Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.thread_pool import _ThreadPool, worker_loop
@@ -55,7 +55,7 @@ def fail_at(start, stop, target, bad):
 
 @settings(deadline=None)
 @given(count=st.integers(0, 300), threads=st.integers(1, 9), grain=st.integers(1, 60))
-def test_every_item_once(count, threads, grain):
+def test_every_item_runs_once(count, threads, grain):
     set_num_threads(threads)
     target = np.zeros(count)
     parallel_for(count_up, count, target, 3.0, grain=grain)
@@ -63,16 +63,16 @@ def test_every_item_once(count, threads, grain):
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_failure_is_an_error_and_ends_the_job(threads):
+def test_failure_raises_and_ends_the_job(threads):
     set_num_threads(threads)
     target = np.zeros(64)
     with pytest.raises(MemoryError, match="fail_at"):
         parallel_for(fail_at, 64, target, 10)
-    parallel_for(fail_at, 64, target, 64)  # and the next one is well
+    parallel_for(fail_at, 64, target, 64)  # and the next job succeeds
     np.testing.assert_array_equal(target, 1)
 
 
-def test_many_callers_at_once():
+def test_concurrent_callers():
     set_num_threads(3)
 
     def work(number):
@@ -86,8 +86,8 @@ def test_many_callers_at_once():
             np.testing.assert_array_equal(target, 200)
 
 
-def test_jobs_in_a_row_do_not_mix():
-    """A helper that comes late must not run the old job on the new arrays."""
+def test_consecutive_jobs_do_not_mix():
+    """A late worker must not run the old job on the new arrays."""
     set_num_threads(4)
     for i in range(3000):
         target = np.zeros(1 + i % 13)
@@ -95,7 +95,7 @@ def test_jobs_in_a_row_do_not_mix():
         assert (target == i).all()
 
 
-def test_inside_a_range_of_python_it_runs_where_it_is():
+def test_nested_in_python_kernel_runs_in_the_same_thread():
     set_num_threads(4)
     target = np.zeros((8, 20))
 
@@ -107,7 +107,7 @@ def test_inside_a_range_of_python_it_runs_where_it_is():
     np.testing.assert_array_equal(target, 1)
 
 
-def test_arrays_are_let_go_when_the_job_is_done():
+def test_finished_job_releases_its_arrays():
     set_num_threads(4)
     target = np.zeros(1000)
     parallel_for(count_up, 1000, target, 1.0)
@@ -116,7 +116,7 @@ def test_arrays_are_let_go_when_the_job_is_done():
     assert gone() is None
 
 
-def test_idle_helpers_sleep():
+def test_idle_workers_sleep():
     set_num_threads(4)
     parallel_for(slowly, 64, np.zeros(64), 1000)
     time.sleep(0.05)
@@ -125,7 +125,7 @@ def test_idle_helpers_sleep():
     assert time.process_time() - before < 0.05
 
 
-def test_sleeping_helpers_are_woken():
+def test_sleeping_workers_wake():
     set_num_threads(2)
     for _ in range(5):
         time.sleep(0.02)
@@ -140,10 +140,10 @@ def _in_child(results):
     results.put((float(target.sum()), threading.active_count()))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.slow
-def test_a_forked_child_has_helpers_of_its_own():
+def test_forked_child_starts_workers():
     set_num_threads(3)
     parallel_for(count_up, 100, np.zeros(100), 1.0)
     context = multiprocessing.get_context("fork")
@@ -157,7 +157,7 @@ def test_a_forked_child_has_helpers_of_its_own():
     assert threads == 3
 
 
-def test_helpers_in_excess_stay_out():
+def test_excess_workers_do_not_join():
     set_num_threads(6)
     parallel_for(slowly, 64, np.zeros(64), 100)
     set_num_threads(2)
@@ -167,9 +167,10 @@ def test_helpers_in_excess_stay_out():
         assert (target > 0).all()
 
 
-def test_ctrl_c_is_raised_when_nobody_touches_the_arrays_any_more():
+def test_keyboard_interrupt_waits_for_the_workers():
     set_num_threads(2)
     target = np.zeros(64)
+    parallel_for(slowly, 64, target, 1)  # compiles: Numba does not survive an interruption
     timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
     timer.start()
 

@@ -1,4 +1,4 @@
-"""The pool: ranges that cover everything once, errors, nesting, many callers, forks."""
+"""Thread pool of Python kernels: ranges, errors, nesting, concurrent callers, forks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def square(start, stop, source, target):
 
 
 def run_python(code, **environment):
-    """What a fresh interpreter prints."""
+    """Return the output of a fresh interpreter."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, **environment},
@@ -58,7 +58,7 @@ def run_python(code, **environment):
 
 
 @given(count=st.integers(0, 200), threads=st.integers(1, 9), grain=st.integers(1, 60))
-def test_every_item_once(count, threads, grain):
+def test_every_item_runs_once(count, threads, grain):
     set_num_threads(threads)
     seen = []  # appending is atomic
     parallel_for(lambda start, stop: seen.append((start, stop)), count, grain=grain)
@@ -67,7 +67,7 @@ def test_every_item_once(count, threads, grain):
     assert all(start < stop for start, stop in covered)
 
 
-def test_grain_keeps_small_work_together(four_threads):
+def test_grain_limits_the_number_of_ranges(four_threads):
     seen = []
     parallel_for(lambda start, stop: seen.append((start, stop)), 10, grain=10)
     assert seen == [(0, 10)]
@@ -76,13 +76,13 @@ def test_grain_keeps_small_work_together(four_threads):
     assert sorted(seen) == [(0, 50), (50, 100)]
 
 
-def test_threads_run_side_by_side():
+def test_threads_run_concurrently():
     set_num_threads(2)
-    both = threading.Barrier(2, timeout=30)  # passes only if two threads are inside at once
+    both = threading.Barrier(2, timeout=30)  # passes only if two threads are in it at once
     parallel_for(lambda start, stop: both.wait(), 2)
 
 
-def test_one_thread_is_the_calling_one():
+def test_one_thread_is_the_caller():
     set_num_threads(1)
     callers = set()
     parallel_for(lambda start, stop: callers.add(threading.get_ident()), 100)
@@ -90,7 +90,7 @@ def test_one_thread_is_the_calling_one():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_same_result_for_any_number(threads):
+def test_threads_do_not_change_results(threads):
     set_num_threads(threads)
     source = np.arange(10_001.0)
     target = np.empty_like(source)
@@ -98,7 +98,7 @@ def test_same_result_for_any_number(threads):
     np.testing.assert_array_equal(target, source**2)
 
 
-def test_nested_calls_run_where_they_are(four_threads):
+def test_nested_calls_run_in_the_same_thread(four_threads):
     target = np.zeros((20, 30), np.int64)
 
     def inner(start, stop, row, me):
@@ -129,7 +129,7 @@ def test_errors_reach_the_caller(error, threads):
     np.testing.assert_array_equal(target, np.arange(100.0) ** 2)
 
 
-def test_an_error_in_every_range_is_raised_once(four_threads):
+def test_errors_in_every_range_raise_once(four_threads):
     def fail(start, stop):
         raise ValueError(f"range {start}")
 
@@ -137,8 +137,8 @@ def test_an_error_in_every_range_is_raised_once(four_threads):
         parallel_for(fail, 100)
 
 
-def test_an_error_leaves_no_range_running(four_threads):
-    """When the error arrives, nobody writes to the caller's arrays any more."""
+def test_error_waits_for_running_ranges(four_threads):
+    """No thread writes to the caller's arrays after the error is raised."""
     running = []
 
     def work(start, stop):
@@ -155,7 +155,7 @@ def test_an_error_leaves_no_range_running(four_threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_many_callers_at_once(threads):
+def test_concurrent_callers(threads):
     set_num_threads(threads)
     together = threading.Barrier(6, timeout=30)
 
@@ -171,8 +171,8 @@ def test_many_callers_at_once(threads):
         list(callers.map(caller, range(6)))
 
 
-def test_a_kernel_from_many_threads_at_once():
-    """The first call may have to compile: everybody gets the right result all the same."""
+def test_one_kernel_from_many_threads():
+    """The first call may have to compile; every caller gets the right result."""
     x = np.random.default_rng(0).standard_normal((2, 16, 40, 40)).astype(np.float32)
     options = ((3, 3), (2, 2), (1, 1), (1, 1), False)
     together = threading.Barrier(4, timeout=30)
@@ -188,7 +188,7 @@ def test_a_kernel_from_many_threads_at_once():
                 np.testing.assert_array_equal(mine, wanted)
 
 
-def test_arrays_of_a_finished_job_are_let_go(four_threads):
+def test_finished_job_releases_its_arrays(four_threads):
     class Held(np.ndarray):
         pass
 
@@ -204,22 +204,22 @@ def test_arrays_of_a_finished_job_are_let_go(four_threads):
 
 
 @pytest.mark.parametrize("count", [0, -3])
-def test_fewer_than_one_thread_is_refused(count):
+def test_less_than_one_thread_is_rejected(count):
     before = get_num_threads()
     with pytest.raises(ValueError, match=f"at least 1 thread, got {count}"):
         set_num_threads(count)
     assert get_num_threads() == before
 
 
-@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("5,2", 5)])
+@pytest.mark.parametrize(("setting", "threads"), [("3", 3), ("5,2", 5)])
 @pytest.mark.slow
-def test_default_is_what_openmp_is_told(asked, threads):
+def test_default_is_omp_num_threads(setting, threads):
     code = "from lucid import kernels; print(kernels.get_num_threads())"
-    assert run_python(code, OMP_NUM_THREADS=asked) == str(threads)
+    assert run_python(code, OMP_NUM_THREADS=setting) == str(threads)
 
 
 @pytest.mark.slow
-def test_default_otherwise_is_the_processors_of_this_process():
+def test_default_without_omp_num_threads_is_the_processor_count():
     code = (
         "import math, os; from lucid import kernels\n"
         "from lucid.kernels.processors import processor_quota\n"
@@ -227,19 +227,19 @@ def test_default_otherwise_is_the_processors_of_this_process():
         " else os.cpu_count()\n"
         "print(kernels.get_num_threads() == min(mine, math.ceil(processor_quota() or mine)))"
     )
-    for asked in ("", "0", "many"):
-        assert run_python(code, OMP_NUM_THREADS=asked) == "True"
+    for setting in ("", "0", "many"):
+        assert run_python(code, OMP_NUM_THREADS=setting) == "True"
 
 
 @pytest.mark.slow
-def test_a_forked_child_has_a_pool_of_its_own():
-    """Even from a fork in the middle of another thread's job, and from the child of a child."""
+def test_forked_child_has_its_own_pool():
+    """Also after a fork during another thread's job, and in the child of a child."""
     code = """
 import os, sys, threading, warnings
 import numpy as np
 from lucid.kernels import get_num_threads, parallel_for, set_num_threads
 
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: it is the point
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
 set_num_threads(3)
 source = np.arange(1000.0)
 
@@ -270,7 +270,7 @@ finished.set()
 other.join()
 print(ok)
 """
-    if hasattr(os, "fork"):  # elsewhere there is nothing to survive
+    if hasattr(os, "fork"):  # needs os.fork
         assert run_python(code) == "True"
 
 
@@ -294,7 +294,7 @@ class TestSingleThreadedBlas:
             raise RuntimeError
         assert self.blas_threads() == before
 
-    def test_from_threads_at_once(self):
+    def test_concurrent_threads(self):
         before = self.blas_threads()
         together = threading.Barrier(4, timeout=30)
 
@@ -309,17 +309,17 @@ class TestSingleThreadedBlas:
         assert self.blas_threads() == before
 
 
-def test_the_number_of_threads_is_an_integer():
+def test_non_integer_thread_count_is_rejected():
     with pytest.raises(TypeError, match=r"integer .*got 2\.5"):
         set_num_threads(2.5)
 
 
-# --- a good neighbor ------------------------------------------------------------------------
+# --- idle threads and load ------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_idle_threads_use_no_time():
-    """Workers and BLAS have worked and gone to sleep; then nobody calls for half a second."""
+def test_idle_threads_use_no_cpu_time():
+    """After work, workers and BLAS threads sleep."""
     code = """
 import time
 import numpy as np
@@ -329,7 +329,7 @@ matrix = np.ones((600, 600), np.float32)
 for _ in range(5):
     kernels.gemm(matrix, matrix)
     kernels.parallel_for(lambda start, stop: np.sort(matrix[start:stop], 1), 600)
-time.sleep(0.1)  # on a busy machine they come to their last half millisecond of waiting late
+time.sleep(0.1)  # on a busy machine the last half millisecond of spinning comes late
 begun = time.process_time()
 time.sleep(0.5)
 print(time.process_time() - begun)
@@ -338,8 +338,8 @@ print(time.process_time() - begun)
 
 
 @pytest.mark.slow
-def test_more_threads_than_processors_do_not_stall():
-    """Sixteen threads and four other processes that never rest, on whatever there is."""
+def test_oversubscription_does_not_stall():
+    """Sixteen threads and four other busy processes."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:
         set_num_threads(16)
@@ -354,11 +354,11 @@ def test_more_threads_than_processors_do_not_stall():
             process.kill()
             process.wait()
     np.testing.assert_array_equal(target, source**2)
-    # A tenth of a second alone; waiting in turns for spinning threads would take minutes.
+    # 0.1 seconds alone; minutes if spinning threads waited for each other.
     assert seconds < 20
 
 
-def test_when_the_system_gives_no_more_threads_fewer_do(monkeypatch):
+def test_fewer_threads_if_the_system_refuses_more(monkeypatch):
     from lucid.kernels import threads
 
     begin = threading.Thread.start
@@ -377,10 +377,10 @@ def test_when_the_system_gives_no_more_threads_fewer_do(monkeypatch):
     assert threads._pool.workers == 1
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer can interrupt this system")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signal.setitimer")
 @pytest.mark.parametrize("where", ["in its own range", "while it waits for the others"])
-def test_ctrl_c_leaves_no_range_running(where):
-    """The calling thread raises, but only when nobody writes to its arrays any more."""
+def test_keyboard_interrupt_waits_for_running_ranges(where):
+    """The calling thread raises after all other threads are done."""
     set_num_threads(2)
     me = threading.get_ident()
     running, interrupted = [], []
@@ -426,8 +426,8 @@ def small_model():
     return model.eval(), random.randn(2, 3, 32, 32)
 
 
-def test_one_model_from_eight_python_threads():
-    """All get what one alone gets, in prediction and for the gradient of the input."""
+def test_one_model_from_eight_threads():
+    """Concurrent predictions and input gradients equal those of one thread."""
     import lucid
 
     set_num_threads(3)
@@ -455,12 +455,12 @@ def test_one_model_from_eight_python_threads():
                     np.testing.assert_array_equal(mine, right)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.slow
-def test_a_model_in_a_child_forked_while_another_thread_runs_it():
-    # OpenBLAS on several threads holds a lock that a child of that moment never gets.  The
-    # compiled form keeps it to one thread; the reference leaves NumPy as it is.
-    pytest.importorskip("numba", reason="NumPy's BLAS cannot be forked amid a product; no Numba")
+def test_model_in_a_child_forked_during_prediction():
+    # A child forked while OpenBLAS runs on several threads waits for its lock forever.  The
+    # compiled form limits BLAS to one thread; the reference does not.
+    pytest.importorskip("numba", reason="needs Numba")
     code = f"""
 import os, sys, threading, warnings
 sys.path.insert(0, {os.path.dirname(__file__)!r})
@@ -468,7 +468,7 @@ from threadpoolctl import threadpool_info
 import lucid
 from test_threads import small_model
 
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: it is the point
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
 lucid.set_num_threads(3)
 model, x = small_model()
 

@@ -1,4 +1,4 @@
-"""Winograd's convolution: against the direct sum, at every kind of edge, and switched off."""
+"""Winograd convolution against the direct sum, at every kind of edge, and disabled."""
 
 import functools
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("numba", reason="it is compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid import kernels
 from lucid.kernels.compiled import winograd, winograd_weight_gradient
@@ -20,7 +20,7 @@ rng = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_matrix_unit():
-    """Where there is one, most predictions are direct sums."""
+    """Disable AMX, which takes most predictions where it is available."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUCID_AMX", "0")
         yield
@@ -31,7 +31,7 @@ def draw(*shape):
 
 
 def convolve(x, w, bias=None, residual=None, activation=None, padding=1, kept=True):
-    """By Winograd, whatever the sizes: x (N, H, W, C), w (O, 3, 3, C)."""
+    """Convolve by Winograd regardless of the sizes: x (N, H, W, C), w (O, 3, 3, C)."""
     n, h, wd, _ = x.shape
     y = np.empty((n, h + 2 * padding - 2, wd + 2 * padding - 2, len(w)), np.float32)
     unpacked = winograd.UnpackedFilters(w, transposed=False)
@@ -41,7 +41,7 @@ def convolve(x, w, bias=None, residual=None, activation=None, padding=1, kept=Tr
 
 
 def direct(x, w, bias, residual, activation, padding):
-    """The same in float64."""
+    """Convolve by the reference in float64."""
     images = (None if a is None else a.astype(np.float64).transpose(0, 3, 1, 2) for a in (x, w))
     start = None if bias is None else bias.astype(np.float64)
     added = None if residual is None else residual.transpose(0, 3, 1, 2)
@@ -62,7 +62,7 @@ def direct(x, w, bias, residual, activation, padding):
     activation=st.sampled_from(list(CODES)),
     kept=st.booleans(),
 )
-def test_is_the_direct_sum(
+def test_matches_direct_sum(
     n, size, vectors, outputs, padding, with_bias, with_residual, activation, kept
 ):
     x, w = draw(n, *size, vectors * VL), draw(outputs, 3, 3, vectors * VL)
@@ -75,8 +75,8 @@ def test_is_the_direct_sum(
     np.testing.assert_allclose(result, expected, atol=1e-4 * scale)
 
 
-def test_small_whole_numbers_are_exact_but_for_the_transform_of_weights():
-    """Tiles of ones and a filter with one tap: every place of the tile can be followed by hand."""
+def test_small_integers_are_exact_except_for_the_weight_transform():
+    """Ones and a filter with one tap."""
     x = np.ones((1, 8, 8, VL), np.float32)
     w = np.zeros((NR, 3, 3, VL), np.float32)
     w[3, 0, 2, 1] = 24
@@ -93,7 +93,7 @@ def test_small_whole_numbers_are_exact_but_for_the_transform_of_weights():
     [(7, 8 * NR), (44, 8 * NR), (47, NR)],
     ids=["by panels", "by panels and blocks of tiles", "by tiles"],
 )
-def test_more_channels_than_are_transformed_at_a_time(side, outputs, kept):
+def test_channels_in_several_chunks(side, outputs, kept):
     x, w = draw(1, side, side, 9 * NR), draw(outputs, 3, 3, 9 * NR)
     result = convolve(x, w, kept=kept)
     expected = direct(x, w, None, None, None, 1)
@@ -102,7 +102,7 @@ def test_more_channels_than_are_transformed_at_a_time(side, outputs, kept):
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("side", [9, 50])
-def test_turned_weights_give_the_input_gradient(side, kept):
+def test_transposed_weights_give_the_input_gradient(side, kept):
     g, w = draw(2, side, 7, NR), draw(NR, 3, 3, 2 * NR)
     weights = winograd.UnpackedFilters(w, transposed=True)
     if kept:
@@ -121,7 +121,7 @@ def test_turned_weights_give_the_input_gradient(side, kept):
     np.testing.assert_allclose(gx.transpose(0, 3, 1, 2), expected, atol=1e-3)
 
 
-def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
+def test_large_images_use_winograd_unless_disabled(monkeypatch):
     x, w = draw(1, 64, 30, 30), draw(64, 64, 3, 3)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     exact = kernels.conv2d.reference(x.astype(np.float64), w.astype(np.float64), None, *options)
@@ -140,12 +140,12 @@ def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
 @pytest.mark.parametrize(
     ("places", "channels", "outputs"), [(10_000, VL + 1, NR), (10_000, 64, NR - 1), (49, 512, 512)]
 )
-def test_where_it_does_not_pay(places, channels, outputs):
+def test_is_profitable(places, channels, outputs):
     assert not winograd.is_profitable(places, channels, outputs, kept=True)
 
 
 @pytest.mark.parametrize("outputs", [NR + 3, 3 * NR - VL - 1])
-def test_any_number_of_outputs_takes_this_way_with_its_gradients(outputs, monkeypatch):
+def test_any_number_of_outputs_uses_winograd(outputs, monkeypatch):
     taken = []
     for module, name in (
         (winograd, "convolve_winograd"),
@@ -174,7 +174,7 @@ def _spied(function, taken, name, *arguments):
 
 
 @pytest.mark.parametrize("side", [10, 40])
-def test_the_number_of_threads_changes_nothing(side):
+def test_threads_do_not_change_results(side):
     x, w = draw(2, side, side, 5 * NR), draw(2 * NR, 3, 3, 5 * NR)
     before = kernels.get_num_threads()
     results = []

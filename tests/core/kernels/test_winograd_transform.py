@@ -1,9 +1,9 @@
-"""The transforms of one tile against the matrices of the paper, emitted anew in every run."""
+"""Winograd transforms of one tile against the matrices of the paper."""
 
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="they are compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 import numba
 
@@ -35,21 +35,21 @@ B = np.array(
         [0, 4, 0, -5, 0, 1],
     ]
 )
-#: G, too, times 24.
+#: G times 24.
 G24 = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]])
 A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
-# Not as kernels: those may come from the disk, and would say nothing of what is emitted now.
+# Plain njit, since kernels may come from the disk cache instead of the current emitter.
 @numba.njit
 def transform_inputs(pixels, v, step, size):
     transform_input(pixels.ctypes.data, v.ctypes.data, step, size)
 
 
 @numba.njit
-def transform_sums(m, step, bias, places, y, residual, flags, size):
+def transform_sums(m, step, bias, positions, y, residual, flags, size):
     transform_output(
-        m.ctypes.data, step, bias.ctypes.data, places.ctypes.data, y.ctypes.data,
+        m.ctypes.data, step, bias.ctypes.data, positions.ctypes.data, y.ctypes.data,
         residual.ctypes.data, flags, size,
     )  # fmt: skip
 
@@ -75,16 +75,16 @@ def transform_taps(m, step, taps, tap_step, size):
 
 
 def draw(*shape):
-    """Whole numbers: all sums and products of a tile are exact."""
+    """Draw small integers, so that all sums and products of a tile are exact."""
     return rng.integers(-9, 10, shape).astype(np.float32)
 
 
-def test_inputs_from_anywhere_in_memory():
+def test_input_transform():
     image = draw(9, 8, CHANNELS)
     rows, columns = np.array([1, 2, 3, 4, 5, 6]), np.array([7, 0, 2, 3, 4, 6])
     tile = image[np.ix_(rows, columns)]
     offsets = (rows[:, None] * 8 + columns) * image.strides[1]
-    apart = 4 * CHANNELS + 64  # planes need not follow one another
+    apart = 4 * CHANNELS + 64  # planes need not be contiguous
     v = np.full((INPUT * INPUT, apart // 4), 99, np.float32)
     transform_inputs((image.ctypes.data + offsets).ravel(), v, apart, 4 * CHANNELS)
     expected = np.einsum("ai,ijc,bj->abc", B, tile, B)
@@ -93,11 +93,11 @@ def test_inputs_from_anywhere_in_memory():
 
 
 @pytest.mark.parametrize("flags", [0, RELU, ADD, ADD | RELU])
-def test_sums(flags):
+def test_output_transform(flags):
     m, bias = draw(INPUT, INPUT, CHANNELS), draw(CHANNELS)
     y, residual = np.full((5, 6, CHANNELS), 99, np.float32), draw(5, 6, CHANNELS)
-    places = (np.arange(OUTPUT)[:, None] * 6 + np.arange(OUTPUT)) * y.strides[1]
-    transform_sums(m, m.strides[1], bias, places.ravel(), y, residual, flags, 4 * CHANNELS)
+    positions = (np.arange(OUTPUT)[:, None] * 6 + np.arange(OUTPUT)) * y.strides[1]
+    transform_sums(m, m.strides[1], bias, positions.ravel(), y, residual, flags, 4 * CHANNELS)
     expected = np.einsum("ai,ijc,bj->abc", A, m, A) + bias
     if flags & ADD:
         expected += residual[:OUTPUT, :OUTPUT]
@@ -108,19 +108,19 @@ def test_sums(flags):
     assert (y[:, OUTPUT:] == 99).all()
 
 
-def test_outputs_past_the_edge_are_overwritten_by_the_last_one_inside():
+def test_outputs_past_the_edge_are_overwritten():
     m, nothing = draw(INPUT, INPUT, CHANNELS), np.zeros(CHANNELS, np.float32)
     y = np.empty((2, 3, CHANNELS), np.float32)
     inside = np.minimum(np.arange(4), 1)[:, None] * 3 + np.minimum(np.arange(4), 2)
-    places = (inside * y.strides[1]).ravel()
-    transform_sums(m, m.strides[1], nothing, places, y, y, 0, 4 * CHANNELS)
+    positions = (inside * y.strides[1]).ravel()
+    transform_sums(m, m.strides[1], nothing, positions, y, y, 0, 4 * CHANNELS)
     expected = np.einsum("ai,ijc,bj->abc", A, m, A)
     np.testing.assert_array_equal(y, expected[:2, :3])
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_filters(transposed):
-    taps = 24 * draw(5, 3, 3, VL)  # so that a division by 24 is exact, too
+def test_filter_transform(transposed):
+    taps = 24 * draw(5, 3, 3, VL)  # so that a division by 24 is exact
     u = np.full((INPUT, INPUT, 7, VL), 99, np.float32)
     first, step = taps.ctypes.data, taps.strides[2]
     if transposed:
@@ -133,7 +133,7 @@ def test_filters(transposed):
     assert (u[:, :, 5:] == 99).all()
 
 
-def test_squares_are_transposed():
+def test_transpose_squares():
     source = draw(VL, 3, 2 * VL)
     target = np.full((4, VL, VL), 99, np.float32)
     transpose(
@@ -144,7 +144,7 @@ def test_squares_are_transposed():
     assert (target[3] == 99).all()
 
 
-def test_output_gradients_from_anywhere_in_memory():
+def test_output_gradient_transform():
     g = draw(6, 5, CHANNELS)
     rows, columns = np.array([1, 5, 2, 3]), np.array([4, 0, 1, 3])
     offsets = (rows[:, None] * 5 + columns) * g.strides[1]
@@ -155,7 +155,7 @@ def test_output_gradients_from_anywhere_in_memory():
     assert (m[:, CHANNELS:] == 99).all()
 
 
-def test_sums_of_the_weight_gradient():
+def test_weight_gradient_transform():
     m = draw(INPUT, INPUT, CHANNELS)
     taps = np.full((3, 3, CHANNELS + 16), 99, np.float32)
     transform_taps(m, m.strides[1], taps, taps.strides[1], 4 * CHANNELS)

@@ -1,11 +1,11 @@
-"""The weight gradient in Winograd's domain: against the direct sum, and where it is taken."""
+"""Winograd weight gradient against the direct sum, and its selection."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("numba", reason="it is compiled by Numba")
+pytest.importorskip("numba", reason="needs Numba")
 
 from lucid import kernels
 from lucid.kernels.compiled import winograd_weight_gradient
@@ -17,7 +17,7 @@ rng = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_matrix_unit():
-    """Where there is one, most predictions are direct sums."""
+    """Disable AMX, which takes most predictions where it is available."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUCID_AMX", "0")
         yield
@@ -28,7 +28,7 @@ def draw(*shape):
 
 
 def direct(g, x, padding):
-    """The same in float64: (O, 3, 3, C)."""
+    """Compute the reference in float64, (O, 3, 3, C)."""
     images = (a.astype(np.float64).transpose(0, 3, 1, 2) for a in (g, x))
     shape = (g.shape[3], x.shape[3], 3, 3)
     gradient = kernels.conv2d_weight_gradient.reference
@@ -43,7 +43,7 @@ def direct(g, x, padding):
     vectors=st.integers(1, 11),
     padding=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2),
 )
-def test_is_the_direct_sum(n, size, panels, vectors, padding):
+def test_matches_direct_sum(n, size, panels, vectors, padding):
     (top, bottom), (left, right) = padding
     x = draw(n, *size, panels * NR)
     g = draw(n, size[0] + top + bottom - 2, size[1] + left + right - 2, vectors * VL)
@@ -52,15 +52,15 @@ def test_is_the_direct_sum(n, size, panels, vectors, padding):
     np.testing.assert_allclose(result, expected, atol=2e-5 * np.abs(expected).max())
 
 
-def test_many_tiles_are_summed_up_in_blocks_and_in_parts():
+def test_many_tiles_in_blocks_and_partial_sums():
     x, g = draw(2, 90, 90, NR), draw(2, 90, 90, VL)
     expected = direct(g, x, ((1, 1), (1, 1)))
     result = winograd_weight_gradient.winograd_weight_gradient(g, x, 1, 1)
     np.testing.assert_allclose(result, expected, atol=2e-5 * np.abs(expected).max())
 
 
-def test_a_single_place_by_hand():
-    """One output gradient, in the last, incomplete tile: the gradient is the window it saw."""
+def test_one_pixel_by_hand():
+    """One output gradient, in the last partial tile: the weight gradient is its window."""
     x, g = draw(1, 9, 9, NR), np.zeros((1, 9, 9, VL), np.float32)
     g[0, 8, 7, 3] = 2
     result = winograd_weight_gradient.winograd_weight_gradient(g, x, 1, 1)
@@ -69,7 +69,7 @@ def test_a_single_place_by_hand():
     np.testing.assert_allclose(result, expected, atol=1e-4)
 
 
-def test_training_takes_this_way_and_can_be_kept_from_it(monkeypatch):
+def test_training_uses_winograd_unless_disabled(monkeypatch):
     g, x = draw(2, 64, 30, 30), draw(2, 64, 30, 30)
     options = ((64, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     gradient = kernels.conv2d_weight_gradient
@@ -96,12 +96,12 @@ def test_training_takes_this_way_and_can_be_kept_from_it(monkeypatch):
     [(8, (56, 56), 32 + NR // 2, 64), (8, (56, 56), 64, VL + 1), (2, (7, 7), 512, 512),
      (64, (5, 5), 64, 64)],
 )  # fmt: skip
-def test_where_it_does_not_pay(images, grid, channels, outputs):
+def test_is_profitable(images, grid, channels, outputs):
     assert winograd_weight_gradient.is_profitable(8, (56, 56), 64, 64)
     assert not winograd_weight_gradient.is_profitable(images, grid, channels, outputs)
 
 
-def test_the_number_of_threads_changes_nothing():
+def test_threads_do_not_change_results():
     x, g = draw(3, 40, 40, 3 * NR), draw(3, 40, 40, 2 * NR)
     before = kernels.get_num_threads()
     results = []

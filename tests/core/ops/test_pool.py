@@ -109,8 +109,8 @@ def test_divisor_override():
     ("call", "message"),
     [
         (lambda: F.max_pool2d(GRID[0], 2), r"shape \(N, C, H, W\), got \(1, 4, 4\)"),
-        (lambda: F.max_pool2d(GRID, 5), "window of 5, got a height of 4"),
-        (lambda: F.max_pool2d(GRID, 2, padding=2), "half the window"),
+        (lambda: F.max_pool2d(GRID, 5), "height .* 5, got 4"),
+        (lambda: F.max_pool2d(GRID, 2, padding=2), "padding .*got 2"),
         (lambda: F.avg_pool2d(GRID, 0), "kernel_size >= 1, got 0"),
         (lambda: F.avg_pool2d(GRID, 2, 0), "stride >= 1, got 0"),
         (lambda: F.avg_pool2d(GRID, (1, 2, 3)), "kernel_size"),

@@ -1,10 +1,9 @@
-"""Arrays in, arrays out: the seam between operations and the code that computes them.
+"""Kernels: functions from arrays to arrays that compute the operations.
 
-Every kernel has a plain NumPy form in :mod:`lucid.kernels.reference`, written to
-be read and used as the oracle of the tests, and most have a compiled form in
-:mod:`lucid.kernels.compiled`.  Both are reached by name through this module; the
-compiled form runs unless Numba is missing or ``LUCID_KERNELS=reference`` is set.
-Numba is imported when the first compiled kernel is called, not before.
+Every kernel has a reference form in plain NumPy (:mod:`lucid.kernels.reference`), the oracle
+of the tests, and a form compiled by Numba (:mod:`lucid.kernels.compiled`).  The compiled form
+runs unless Numba is missing or ``LUCID_KERNELS=reference`` is set.  Numba is imported when
+the first compiled kernel is called.
 """
 
 from __future__ import annotations
@@ -73,13 +72,13 @@ __all__ = [
 
 
 def compiled_in_use() -> bool:
-    """Whether kernels run in their compiled form in this process.
+    """Return whether kernels run in their compiled form in this process.
 
     Returns
     -------
     bool
-        False where ``LUCID_KERNELS`` is ``reference``, or Numba is not installed or cannot
-        be imported.
+        False if ``LUCID_KERNELS`` is ``reference``, or Numba is not installed or cannot be
+        imported.
 
     Raises
     ------
@@ -88,21 +87,21 @@ def compiled_in_use() -> bool:
     """
     choice = os.environ.get("LUCID_KERNELS", "compiled")
     if choice not in ("compiled", "reference"):
-        raise ValueError(f"LUCID_KERNELS must be 'compiled' or 'reference', got {choice!r}")
+        raise ValueError(f"expected LUCID_KERNELS=compiled or reference, got {choice!r}")
     return choice == "compiled" and _numba_works()
 
 
 @functools.cache
 def _numba_works() -> bool:
-    """Whether Numba is there; one that is there and cannot be imported is worth a warning."""
+    """Return whether Numba can be used; warn if it is installed but cannot be imported."""
     if importlib.util.find_spec("numba") is None:
         return False
     try:
         importlib.import_module("lucid.kernels.compiled.jit")
-    except Exception as error:  # of what a Numba may raise that does not fit NumPy or Python
+    except Exception as error:  # a Numba that does not fit NumPy or Python may raise anything
         warnings.warn(
-            f"Numba cannot be used ({type(error).__name__}: {error}), so kernels run in their "
-            "slower NumPy form; LUCID_KERNELS=reference chooses that in silence",
+            f"Numba cannot be used ({type(error).__name__}: {error}); kernels run in their "
+            "slower NumPy form, set LUCID_KERNELS=reference to silence this warning",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -111,19 +110,19 @@ def _numba_works() -> bool:
 
 
 class Kernel:
-    """A kernel by name, resolved when it is first called.
+    """A kernel, imported at its first call.
 
     Parameters
     ----------
     module : str
-        The module it is in, in ``lucid.kernels.reference`` and ``lucid.kernels.compiled`` alike.
+        Module of ``lucid.kernels.reference`` and of ``lucid.kernels.compiled``.
     name : str
-        Name of the function in either module.
+        Name of the function in both modules.
 
     Attributes
     ----------
     reference, compiled : callable
-        The NumPy form and the compiled form, with the same signature.
+        The NumPy form and the compiled form; they have the same signature.
     """
 
     def __init__(self, module: str, name: str) -> None:
@@ -186,5 +185,5 @@ adam = Kernel("optimizer", "adam")
 sum_of_squares = Kernel("optimizer", "sum_of_squares")
 scale = Kernel("optimizer", "scale")
 
-#: Every kernel, for the tests that hold the compiled forms against the reference.
+#: All kernels.
 KERNELS = tuple(value for value in list(globals().values()) if isinstance(value, Kernel))

@@ -1,19 +1,17 @@
-"""Compiled kernels on disk: where they are kept, who is trusted, how they are written and read.
+"""Disk store of compiled kernels.
 
-There is one folder, by this rule: ``LUCID_CACHE_DIR`` where it is set; else ``lucid`` in
-``NUMBA_CACHE_DIR`` where that is set; else ``lucid`` in the user's cache folder
-(``XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches``; ``%LOCALAPPDATA%``).  The
-package's own folder is never written to.
+The cache folder is ``LUCID_CACHE_DIR``; else ``lucid`` in ``NUMBA_CACHE_DIR``; else ``lucid``
+in the user's cache folder (``XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches``;
+``%LOCALAPPDATA%``).  In it, ``kernels`` has one folder per *fingerprint*, a digest of all that
+the machine code depends on (:mod:`lucid.kernels.compiled.numba_cache`).
 
-In it, ``kernels`` has a folder for each *fingerprint*: what the machine code depends on, see
-:mod:`lucid.kernels.compiled.jit`.  An entry is one file: the SHA-256 of its content, then
-the content.  It is written beside its name and moved there, so whoever reads finds a
-whole entry or none, however many processes write.  What is missing, damaged or
-not trusted is as good as absent.
+An entry is one file: the SHA-256 of its content, then the content.  It is written under a
+temporary name and moved into place, so concurrent readers find a whole entry or none.
+Missing, damaged and untrusted entries count as absent.
 
-Trust: an entry is a pickle, which can do anything when it is loaded.  So an entry is read
-only if it, its folder and the folder above belong to this user or to root and nobody
-else may write to them (on Windows: as the folders of a user's profile are).
+Entries are pickles, which can run code when they are loaded.  So an entry is read only if it,
+its folder and the folder above belong to this user or root and nobody else may write to them
+(not checked on Windows, where a user's profile is private).
 """
 
 from __future__ import annotations
@@ -30,22 +28,22 @@ from typing import NoReturn
 
 __all__ = ["Store", "cache_folder"]
 
-# Editions kept beside the one in use: of other processors that share a home, other versions.
-_OTHER_EDITIONS = 7
-# Seconds after which an unfinished file must be one that nobody will finish.
-_ABANDONED = 3600
+# Fingerprints kept besides the current one: other versions, other processors on a shared home.
+_OTHER_FINGERPRINTS = 7
+# Age in seconds at which a temporary file counts as abandoned.
+_ABANDONED_SECONDS = 3600
 _DIGEST_BYTES = hashlib.sha256().digest_size
-# Whatever the umask: an entry that others could write to would not be trusted.
+# Regardless of the umask: entries that others may write to are not trusted.
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 def cache_folder() -> Path:
-    """Where Lucid keeps what it can make again; it need not be there.
+    """Return Lucid's cache folder, which need not exist.
 
     Raises
     ------
     OSError
-        If nothing says where, because the user has no home.
+        If no environment variable names it and the user has no home.
     """
     if own := os.environ.get("LUCID_CACHE_DIR"):
         return Path(own).expanduser().absolute()
@@ -55,7 +53,7 @@ def cache_folder() -> Path:
         return Path(local) / "lucid" / "cache"
     if sys.platform not in ("win32", "darwin"):
         chosen = os.environ.get("XDG_CACHE_HOME", "")
-        if Path(chosen).is_absolute():  # others are to be ignored, the specification says
+        if Path(chosen).is_absolute():  # the specification ignores relative ones
             return Path(chosen) / "lucid"
     try:
         home = Path.home()
@@ -65,14 +63,14 @@ def cache_folder() -> Path:
 
 
 class Store:
-    """The entries of one fingerprint.
+    """Entries of one fingerprint.
 
     Parameters
     ----------
     folder : pathlib.Path
         Lucid's cache folder.
     fingerprint : str
-        Name of the fingerprint's own folder in it.
+        Name of the folder of the entries, in ``kernels``.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -80,7 +78,7 @@ class Store:
         self._used = False
 
     def read(self, name: str) -> bytes | None:
-        """What was written under ``name``, to the byte, or None."""
+        """Return the content written under ``name``, or None."""
         try:
             self._check_folders()
             with open(self.folder / name, "rb") as file:
@@ -90,38 +88,38 @@ class Store:
             return None
         if hashlib.sha256(content).digest() != digest:
             return None
-        self._note_use()
+        self._touch()
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Keep ``content`` under ``name``.
+        """Write ``content`` under ``name``, whole or not at all.
 
         Raises
         ------
         OSError
-            If that is not possible, or would not be trusted; nothing half-written is left.
+            If it cannot be written or would not be trusted.
         """
         self.prepare()
         target = self.folder / name
-        unfinished = self.folder / f".{os.urandom(8).hex()}"
+        temporary = self.folder / f".{os.urandom(8).hex()}"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            with open(os.open(unfinished, flags, _FILE_MODE), "wb") as file:
+            with open(os.open(temporary, flags, _FILE_MODE), "wb") as file:
                 file.write(hashlib.sha256(content).digest())
                 file.write(content)
-            os.replace(unfinished, target)
+            os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                unfinished.unlink()
+                temporary.unlink()
             raise
 
     def prepare(self) -> None:
-        """Make the folder, where it is not there, and remove what has become old beside it.
+        """Create the folder if needed, and then remove old fingerprints beside it.
 
         Raises
         ------
         OSError
-            If it cannot be made, or is not to be trusted.
+            If it cannot be created or is not trusted.
         """
         if not self.folder.is_dir():
             self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -131,25 +129,25 @@ class Store:
         self._check_folders()
 
     def _check_folders(self) -> None:
-        # lstat: a link would be as good as its target only if nobody else could turn it.
+        # lstat, since others could redirect a link.
         for folder in (self.folder, self.folder.parent):
             _check_trust(folder.lstat(), str(folder))
 
-    def _note_use(self) -> None:
+    def _touch(self) -> None:
         if not self._used:
             self._used = True
             with contextlib.suppress(OSError):
                 os.utime(self.folder)
 
     def _remove_old(self) -> None:
-        """Remove the editions that were used longest ago, and what was never finished."""
+        """Remove the least recently used fingerprints and abandoned temporary files."""
         with contextlib.suppress(OSError):
             others = [folder for folder in self.folder.parent.iterdir() if folder != self.folder]
             others.sort(key=lambda folder: folder.lstat().st_mtime, reverse=True)
-            for folder in others[_OTHER_EDITIONS:]:
+            for folder in others[_OTHER_FINGERPRINTS:]:
                 shutil.rmtree(folder, ignore_errors=True)
             for file in self.folder.parent.glob("*/.*"):
-                if time.time() - file.lstat().st_mtime > _ABANDONED:
+                if time.time() - file.lstat().st_mtime > _ABANDONED_SECONDS:
                     file.unlink()
 
 

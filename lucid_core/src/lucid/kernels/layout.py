@@ -10,7 +10,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def is_channels_last(x: Array) -> bool:
-    """Whether a (N, C, H, W) array lies in memory as a contiguous (N, H, W, C).
+    """Return whether a (N, C, H, W) array is channels-last (NHWC) in memory.
 
     Parameters
     ----------
@@ -20,15 +20,13 @@ def is_channels_last(x: Array) -> bool:
     Returns
     -------
     bool
-        True where an array without gaps would be left by ``x.transpose(0, 2, 3, 1)``.
+        True if ``x.transpose(0, 2, 3, 1)`` is C-contiguous.
     """
     return bool(x.transpose(0, 2, 3, 1).flags.c_contiguous)
 
 
 def channels_last(x: Array) -> Array:
-    """The same (N, C, H, W) values with channels last in memory.
-
-    A foreign layout is copied once, here, and not at every kernel that follows.
+    """Return ``x`` with channels last in memory, the layout that kernels work in.
 
     Parameters
     ----------
@@ -38,7 +36,7 @@ def channels_last(x: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        (N, C, H, W); ``x`` itself where it lies so already.
+        (N, C, H, W); ``x`` itself if it is channels-last already.
     """
     nhwc = x.transpose(0, 2, 3, 1)
     if not nhwc.flags.c_contiguous:
@@ -47,25 +45,25 @@ def channels_last(x: Array) -> Array:
     return x
 
 
-def as_lines(*arrays: Array) -> list[Array] | None:
-    """The values of arrays of one shape as lines, in the order in which they lie in memory.
+def flatten_in_memory_order(*arrays: Array) -> list[Array] | None:
+    """Return one-dimensional views of arrays of one shape, elements in memory order.
 
     Returns
     -------
     list of numpy.ndarray, or None
-        Views of one axis, in which a place belongs to the same element of every
-        array.  None where the arrays do not lie alike, or have gaps.
+        Views in which an index is the same element of every array.  None if the arrays differ
+        in their memory order or have gaps.
     """
     if all(array.flags.c_contiguous for array in arrays):
         return [array.reshape(-1) for array in arrays]
-    order = _steps(arrays[0])
-    if any(_steps(array) != order for array in arrays):
+    order = _effective_strides(arrays[0])
+    if any(_effective_strides(array) != order for array in arrays):
         return None
-    lines = [array.ravel(order="K") for array in arrays]
-    alike = all(np.may_share_memory(x, y) for x, y in zip(lines, arrays, strict=True))
-    return lines if alike else None
+    flat = [array.ravel(order="K") for array in arrays]
+    are_views = all(np.may_share_memory(x, y) for x, y in zip(flat, arrays, strict=True))
+    return flat if are_views else None
 
 
-def _steps(array: Array) -> tuple[int, ...]:
-    """The strides that matter: those of axes with more than one element."""
+def _effective_strides(array: Array) -> tuple[int, ...]:
+    """Return the strides of the axes with more than one element."""
     return tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n > 1)

@@ -1,12 +1,11 @@
-"""Memory for the arrays that kernels make, used again instead of returned to the system.
+"""Caching allocator for the outputs of kernels.
 
-Large arrays come from the system page by page, and a page that is touched for the first
-time costs more than writing it: a training step would spend a fifth of its time there.
-So arrays are laid over blocks that a pool takes back when nobody holds the array, or a
-view of it, any longer.
+The first write to a page of fresh memory is a page fault, which costs more than the write: a
+training step would spend a fifth of its time on them.  So arrays are allocated in blocks that
+return to a pool when the array and all its views are gone.
 
-The pool never holds much more than has been in use at once lately: before it asks for
-more, it lets unused blocks go, and what was needed long ago is forgotten.
+The pool holds at most 1.25 times the memory that was in use at once lately: it frees unused
+blocks before it allocates new ones, and forgets old peaks.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from lucid.kernels.layout import Array
 
 __all__ = ["Pool", "empty", "empty_channels_last", "owns_memory", "pool"]
 
-# Smaller arrays are as quickly had from the C library, which keeps them itself.
-_SMALLEST = 1 << 16
-# Blocks begin on a line of the cache, so that vectors do not straddle two.
+# The C library serves smaller arrays as fast, from its own pool.
+_MIN_BYTES = 1 << 16
+# A cache line, so that aligned vectors do not straddle two.
 _ALIGNMENT = 64
-# What is held, in use or not, as a share of the most that was in use: one class of
-# sizes is wanted most while another is wanted least.
+# Bytes held, in use or not, relative to the peak in use: the peaks of different sizes come at
+# different times.
 _SLACK = 1.25
-# Where no block of a size is free, one up to so many times as large is used instead: sizes
-# that are wanted at different times of a step share it.
-_TOO_LARGE = 1.5
-# The most that was in use is forgotten after one to two times so many requests.
-_MEMORY = 4096
+# If no block of a size is free, one up to this many times as large is used instead, so that
+# sizes needed at different times of a step share blocks.
+_MAX_OVERSIZE = 1.5
+# Requests after which the peak is measured anew.
+_PEAK_WINDOW = 4096
 
 
 class _Block:
-    """Memory of ``size`` bytes from ``address`` on."""
+    """``size`` bytes of memory, beginning at ``address``."""
 
     __slots__ = ("address", "memory", "size")
 
@@ -50,22 +49,22 @@ class _Block:
         self.address = begin + -begin % _ALIGNMENT
 
 
-class _Lease:
-    """Keeps a block from being given to anybody else while an array lies over it.
+class _BlockOwner:
+    """Returns its block to the pool when it is deleted.
 
-    It is the array's base, so views of the array hold it as well.
+    It is the base of the array in the block, so that views of the array keep it alive too.
     """
 
-    __slots__ = ("__array_interface__", "block", "give_back")
+    __slots__ = ("__array_interface__", "block", "release")
 
     def __init__(
         self,
-        give_back: Callable[[_Block], None],
+        release: Callable[[_Block], None],
         block: _Block,
         shape: tuple[int, ...],
         typestr: str,
     ) -> None:
-        self.give_back = give_back
+        self.release = release
         self.block = block
         self.__array_interface__ = {
             "data": (block.address, False),
@@ -75,67 +74,67 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        self.give_back(self.block)
+        self.release(self.block)
 
 
 def owns_memory(array: Array) -> bool:
-    """Whether an array, no view of another, has memory of NumPy's or of the pool's."""
+    """Return whether NumPy or the pool allocated the array's memory for it: it is no view."""
     base: Any = array.base
-    return base is None or type(base) is _Lease
+    return base is None or type(base) is _BlockOwner
 
 
 class Pool:
-    """Blocks of memory by size; the one that came back last is given first."""
+    """Pool of memory blocks by size; the block returned last is reused first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # A block may come back in the middle of anything, when the garbage collector runs:
-        # it is only put down here, and entered in the books with the next request.
+        # The garbage collector may return a block at any point, so without the lock: it is
+        # only queued here, and accounted for at the next request.
         self._returned: deque[_Block] = deque()
         self._blocks: OrderedDict[int, list[_Block]] = OrderedDict()
         self._used = self._free = 0
-        self._highest = self._highest_before = 0
+        self._peak = self._peak_before = 0
         self._requests = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> Array:
-        """An uninitialized array, in C order, like `numpy.empty`."""
+        """Return an uninitialized array in C order, like `numpy.empty`."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        if size < _SMALLEST:
+        if size < _MIN_BYTES:
             return np.empty(shape, dtype)
-        block = self._take(_class_of(size))
-        return np.asarray(_Lease(self._returned.append, block, shape, dtype.str))
+        block = self._take(_size_class(size))
+        return np.asarray(_BlockOwner(self._returned.append, block, shape, dtype.str))
 
     def held(self) -> tuple[int, int]:
-        """Bytes of blocks under arrays that are alive, and of those kept for the next ones."""
+        """Return the bytes of blocks in use, and of free ones."""
         with self._lock:
-            self._settle()
+            self._collect_returned()
             return self._used, self._free
 
     def release(self) -> None:
-        """Return what is not in use to the system."""
+        """Free all unused blocks."""
         with self._lock:
-            self._settle()
+            self._collect_returned()
             self._shrink(0)
 
     def _take(self, size: int) -> _Block:
         with self._lock:
             if self._returned:
-                self._settle()
+                self._collect_returned()
             self._requests += 1
-            if self._requests == _MEMORY:
-                self._forget(self._used + size)
-            blocks = self._blocks.get(size) or self._larger_than(size)
+            if self._requests == _PEAK_WINDOW:
+                self._reset_peak(self._used + size)
+            blocks = self._blocks.get(size) or self._find_larger(size)
             if blocks:
                 size = blocks[-1].size
-            self._highest = max(self._highest, self._used + size)
+            self._peak = max(self._peak, self._used + size)
             if blocks:
-                # The counter first: Ctrl-C in between must not leave it too high for ever.
+                # The counter first: Ctrl-C in between must not leave it too high.
                 self._free -= size
                 block = blocks.pop()
                 self._used += size
                 return block
-            self._shrink(self._most() - size)
+            self._shrink(self._limit() - size)
         try:
             block = _Block(size)
         except MemoryError:
@@ -145,13 +144,13 @@ class Pool:
             self._used += size
         return block
 
-    def _larger_than(self, size: int) -> list[_Block] | None:
-        """Unused blocks of the next larger size that is not too large, or None."""
-        fit = range(size + 1, int(_TOO_LARGE * size) + 1)
+    def _find_larger(self, size: int) -> list[_Block] | None:
+        """Return the free blocks of the smallest larger size within `_MAX_OVERSIZE`, or None."""
+        fit = range(size + 1, int(_MAX_OVERSIZE * size) + 1)
         found = min((n for n, blocks in self._blocks.items() if blocks and n in fit), default=0)
         return self._blocks.get(found)
 
-    def _settle(self) -> None:
+    def _collect_returned(self) -> None:
         while self._returned:
             block = self._returned.popleft()
             size = block.size
@@ -160,18 +159,18 @@ class Pool:
             self._blocks.setdefault(size, []).append(block)
             self._blocks.move_to_end(size)
 
-    def _most(self) -> int:
-        """How much may be held."""
-        return int(_SLACK * max(self._highest, self._highest_before))
+    def _limit(self) -> int:
+        """Return how many bytes the pool may hold."""
+        return int(_SLACK * max(self._peak, self._peak_before))
 
-    def _forget(self, used: int) -> None:
-        """Begin to look for the most in use afresh."""
+    def _reset_peak(self, used: int) -> None:
+        """Start a new window of peak measurement."""
         self._requests = 0
-        self._highest_before, self._highest = self._highest, used
-        self._shrink(self._most())
+        self._peak_before, self._peak = self._peak, used
+        self._shrink(self._limit())
 
     def _shrink(self, most: int) -> None:
-        """Let unused blocks go until no more than ``most`` bytes are held, or none is left."""
+        """Free unused blocks until at most ``most`` bytes are held, or none is left."""
         while self._blocks and self._used + self._free > most:
             size, blocks = next(iter(self._blocks.items()))
             if blocks:
@@ -181,8 +180,8 @@ class Pool:
                 del self._blocks[size]
 
 
-def _class_of(size: int) -> int:
-    """The size of block for so many bytes: at most an eighth more, so that sizes recur."""
+def _size_class(size: int) -> int:
+    """Round up to a size class, by at most an eighth, so that sizes recur."""
     step = 1 << max(size.bit_length() - 4, 12)
     return -(-size // step) * step
 
@@ -192,13 +191,13 @@ empty = pool.empty
 
 
 def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype[Any] | type) -> Array:
-    """An uninitialized (N, C, H, W) array with channels last in memory."""
+    """Return an uninitialized (N, C, H, W) array with channels last in memory."""
     n, c, h, w = shape
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
 def _after_fork() -> None:
-    """The lock may have been held by a thread that the child does not have."""
+    """Replace the lock, which a thread that the child does not have may hold."""
     pool._lock = threading.Lock()
 
 

@@ -1,6 +1,6 @@
-"""Processors that this process may use: its affinity, and the quota of its container.
+"""Number of processors available to this process: its affinity and its container's quota.
 
-Read when ``lucid`` is imported, so without pathlib, whose import takes longer than all of this.
+Imported with ``lucid``, so without pathlib, whose import takes longer than all of this.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ __all__ = ["available_processors", "processor_quota"]
 _CGROUPS = "/sys/fs/cgroup"
 _MEMBERSHIP = "/proc/self/cgroup"
 
-#: Where the cpu controller of version 1 is mounted, alone or together with its companion.
+#: Mount points of the cpu controller of cgroup version 1.
 _VERSION_1_MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
 def available_processors() -> int:
-    """Number of processors that this process can keep busy.
+    """Return the number of processors that this process can use.
 
     Returns
     -------
@@ -36,20 +36,20 @@ def available_processors() -> int:
 
 
 def processor_quota() -> float | None:
-    """Processor time per second of wall time that the control groups of this process allow.
+    """Return the processor time per second of wall time that this process's cgroups allow.
 
     Returns
     -------
     float or None
-        The smallest quota of the process's group and the groups above it, in processors,
-        such as 1.5; None without a quota.
+        The smallest quota of the cgroup and its ancestors in processors, such as 1.5; None
+        without a quota.
     """
     quotas = [quota for folder in _folders() if (quota := _quota_in(folder)) is not None]
     return min(quotas, default=None)
 
 
 def _folders() -> Iterator[str]:
-    """Folders of the process's groups, of version 2 and 1, up to the root of each hierarchy."""
+    """Yield the folders of the process's cgroups (versions 2 and 1) up to each root."""
     version_2, version_1 = _memberships()
     for mount in (_CGROUPS, os.path.join(_CGROUPS, "unified")):
         yield from _up(mount, version_2)
@@ -58,7 +58,7 @@ def _folders() -> Iterator[str]:
 
 
 def _memberships() -> tuple[str, str]:
-    """Paths of the process's groups in the hierarchies of version 2 and of version 1's cpu."""
+    """Return the cgroup paths of the process in version 2 and in version 1's cpu hierarchy."""
     version_2 = version_1 = "/"
     try:
         lines = _text(_MEMBERSHIP).splitlines()
@@ -74,8 +74,8 @@ def _memberships() -> tuple[str, str]:
 
 
 def _up(mount: str, group: str) -> Iterator[str]:
-    # A container sees its own group as the root of the mount, but may be told the path that
-    # the host knows: folders of that path that are not there hold no quota.
+    # A container sees its own cgroup as the root of the mount, but the path may be the host's:
+    # folders of that path that do not exist hold no quota.
     parts = [part for part in group.split("/") if part not in ("", ".")]
     if ".." not in parts:
         yield from (os.path.join(mount, *parts[:n]) for n in range(len(parts), 0, -1))
@@ -97,7 +97,7 @@ def _quota_in(folder: str) -> float | None:
         except OSError:
             return None
     try:
-        share = float(quota) / float(period)
+        processors = float(quota) / float(period)
     except (ValueError, ZeroDivisionError):  # "max"
         return None
-    return share if 0 < share < math.inf else None  # -1 means no quota
+    return processors if 0 < processors < math.inf else None  # -1 means no quota

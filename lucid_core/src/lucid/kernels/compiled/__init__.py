@@ -1,4 +1,4 @@
-"""The kernels compiled by Numba: ranges of work over channels-last memory, run by the pool.
+"""Kernels compiled by Numba, over channels-last memory and in parallel on a thread pool.
 
-Importing this package imports nothing; importing one of its modules imports Numba.
+Importing the package imports nothing; importing one of its modules imports Numba.
 """

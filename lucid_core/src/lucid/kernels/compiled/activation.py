@@ -1,15 +1,15 @@
-"""Activations by code: loops over runs of numbers, for whole arrays and inside other kernels.
+"""Activations by integer code, for whole arrays and inside other kernels.
 
-A kernel is told its activation by a number, so that its types and its machine code are the
-same for all of them.  Each activation has a loop of its own over a run that is in the
-first-level cache, so that the code is not looked at for each number.
+A kernel takes its activation as an integer, so that one machine code serves all of them.  Each
+activation is a loop over a run of elements in the first-level cache, so that the code is
+tested once a run and not for each element.
 """
 
 from __future__ import annotations
 
 import math
 
-from lucid.kernels.compiled.elementwise import large_lines, mapped
+from lucid.kernels.compiled.elementwise import flatten_if_large, run_elementwise
 from lucid.kernels.compiled.jit import GRAIN, Array, kernel, routine
 from lucid.kernels.reference import activation as reference
 from lucid.kernels.threads import parallel_for
@@ -23,17 +23,17 @@ __all__ = [
     "activation",
     "activation_backward",
     "apply_activation",
-    "take_derivative",
+    "apply_derivative",
 ]
 
-#: Flag of ReLU.  A micro-kernel has further flags of its own below 8.
+#: Flag of ReLU.  The micro-kernel has further flags below 8.
 RELU = 1
-#: Flag of an upper bound of 6, in addition to RELU.
+#: Flag of the upper bound 6 of ReLU6, in addition to RELU.
 CLIP = 8
-#: Bits of the codes that are neither.
+#: Mask of the codes of all other activations.
 OTHERS = 0xF0
 HARDSIGMOID, HARDSWISH, SIGMOID, SILU = 16, 32, 48, 64
-#: By name, in the order of the registry; 0 stands for the identity.
+#: Codes by name; 0 is the identity.
 CODES: dict[str | None, int] = {
     None: 0,
     "relu": RELU,
@@ -44,13 +44,13 @@ CODES: dict[str | None, int] = {
     "silu": SILU,
 }
 
-# So many numbers are copied and then gone through again.
+# Elements of a run.
 _CHUNK = 2048
 
 
 @routine
 def apply_activation(v: Array, code: int) -> None:
-    """Apply the activation to a run, in place; NaN comes through."""
+    """Apply the activation in place; NaN propagates."""
     one, six = v.dtype.type(1), v.dtype.type(6)
     zero, three, sixth = v.dtype.type(0), v.dtype.type(3), v.dtype.type(1 / 6)
     if code == RELU:
@@ -78,8 +78,8 @@ def apply_activation(v: Array, code: int) -> None:
 
 
 @routine
-def take_derivative(v: Array, code: int) -> None:
-    """Put the activation's derivative at each number of a run in its place."""
+def apply_derivative(v: Array, code: int) -> None:
+    """Replace each element by the activation's derivative at it."""
     zero, one, three = v.dtype.type(0), v.dtype.type(1), v.dtype.type(3)
     six, half, third = v.dtype.type(6), v.dtype.type(0.5), v.dtype.type(1 / 3)
     sixth = v.dtype.type(1 / 6)
@@ -120,11 +120,11 @@ def _activation_backward(start: int, stop: int, g: Array, x: Array, gx: Array, c
         last = min(first + _CHUNK, stop)
         run, given = gx[first:last], g[first:last]
         run[:] = x[first:last]
-        if code == RELU:  # 0, also of an infinite gradient
+        if code == RELU:  # select, since 0 times an infinite gradient is NaN
             for i in range(len(run)):
                 run[i] = zero if run[i] <= 0 else given[i]
         else:
-            take_derivative(run, code)
+            apply_derivative(run, code)
             for i in range(len(run)):
                 run[i] *= given[i]
 
@@ -142,15 +142,15 @@ def activate(y: Array, code: int) -> None:
 
 def activation(x: Array, name: str | None) -> Array:
     """See `lucid.kernels.reference.activation.activation`."""
-    lines = None if name is None else large_lines(x)
-    if lines is None:
+    flat = None if name is None else flatten_if_large(x)
+    if flat is None:
         return reference.activation(x, name)
-    return mapped(_activation, lines, x, CODES[name])
+    return run_elementwise(_activation, flat, x, CODES[name])
 
 
 def activation_backward(g: Array, x: Array, name: str | None) -> Array:
     """See `lucid.kernels.reference.activation.activation_backward`."""
-    lines = None if name is None else large_lines(g, x)
-    if lines is None:
+    flat = None if name is None else flatten_if_large(g, x)
+    if flat is None:
         return reference.activation_backward(g, x, name)
-    return mapped(_activation_backward, lines, x, CODES[name])
+    return run_elementwise(_activation_backward, flat, x, CODES[name])

@@ -1,18 +1,16 @@
-"""Products of float32 on the matrix unit, written as LLVM IR.
+"""AMX tile products of float32 by bfloat16 decomposition, written as LLVM IR.
 
-A float32 has 24 significant bits.  Its upper 16 bits alone are a bfloat16 with 8 of
-them; what is left of it gives a second one, and what is left then is a third one with
-nothing over: the number is their sum, exactly.  Of the nine products of two numbers'
-parts, the three smallest are below the last bit of a float32 and are left out; the six others
-are added up in float32 (G. Henry, P. T. P. Tang and A. Heinecke, "Leveraging the
-bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
+The upper 16 bits of a float32 are a bfloat16; the remainder gives a second one, and its remainder
+a third one, exactly: a float32 is the sum of three bfloat16.  Of the nine products of two
+elements' parts, the three smallest are below the last bit of a float32 and are dropped; the other
+six are accumulated in float32 (Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
+Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
 
-A *tile* is 16 rows of 64 bytes.  Of a matrix A, a tile holds 32 numbers of each of 16
-rows; of B, 16 columns of 32 numbers each, in 16 rows of pairs.  Matrices are cut
-into tiles with *blocks* of 32 along what is summed over, each block's three parts one
-after the other: a line of blocks is (K / 32, 3, 1024 bytes).
+A *tile* (Intel SDM, volume 1, chapter 18) is 16 rows of 64 bytes.  A tile of A holds 32 elements of
+16 rows; a tile of B holds 16 columns of 32 elements, in 16 rows of pairs.  Matrices are cut into
+*blocks* of 32 along k, with each block's three parts after each other: (K / 32, 3, 1024 bytes).
 
-The unit takes numbers below 2^-126 for zero, and where a number is infinite, a sum may be NaN.
+AMX flushes denormals (below 2^-126) to zero, and sums with an infinite element may be NaN.
 """
 
 from __future__ import annotations
@@ -48,16 +46,16 @@ __all__ = [
     "store_sums",
 ]
 
-#: Rows of a tile, and columns of sums that belong to one.
+#: Rows of a tile, and float32 columns of a tile of sums.
 SIDE = 16
-#: Numbers of k in a tile.
+#: Elements of k in a tile.
 BLOCK = 32
 _TILE_BYTES = 1024
 _PARTS = 3
-#: Bytes of one tile of numbers in their three parts.
+#: Bytes of a tile of elements in its three parts.
 BLOCK_BYTES = _PARTS * _TILE_BYTES
-# Bytes of the numbers that a block of two tiles of columns comes from.
-_BLOCK_OF_NUMBERS = 2 * SIDE * BLOCK * 4
+# Bytes of the float32 that a block of two tiles of B is split from.
+_UNSPLIT_BLOCK_BYTES = 2 * SIDE * BLOCK * 4
 
 _BYTE, _HALF, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _FLAG = ir.IntType(1)
@@ -65,9 +63,9 @@ _VOID, _POINTER = ir.VoidType(), ir.PointerType()
 _FLOATS, _WORDS = ir.VectorType(FLOAT, SIDE), ir.VectorType(_WORD, SIDE)
 _HALVES = ir.VectorType(_HALF, 2 * SIDE)
 _UPPER = 0xFFFF0000
-# Sums are in tiles 0 to 3, rows of A in 4 and 5, columns of B in 6 and 7.
+# Tile registers: sums in 0 to 3, A in 4 and 5, B in 6 and 7.
 _SUMS, _ROWS, _COLUMNS = 0, 4, 6
-# Which parts of a row and of a column are multiplied, in an order in which mostly one changes.
+# Products of (part of A, part of B), in an order that mostly reloads only one.
 _ORDER = ((0, 2), (0, 1), (0, 0), (1, 0), (2, 0), (1, 1))
 
 
@@ -75,10 +73,12 @@ def _words(value: int) -> Any:
     return ir.Constant(_WORDS, [value] * SIDE)
 
 
-def _instruction(b: Any, name: str, kinds: list[Any], values: list[Any], gives: Any = _VOID) -> Any:
+def _call_intrinsic(
+    b: Any, name: str, kinds: list[Any], values: list[Any], result: Any = _VOID
+) -> Any:
     function = b.module.globals.get(name)
     if function is None:
-        function = ir.Function(b.module, ir.FunctionType(gives, kinds), name)
+        function = ir.Function(b.module, ir.FunctionType(result, kinds), name)
     return b.call(function, values)
 
 
@@ -88,25 +88,25 @@ def _tile(number: int) -> Any:
 
 def _load_tile(b: Any, number: int, address: Any, step: Any) -> None:
     kinds, name = [_BYTE, _POINTER, ADDRESS], "llvm.x86.tileloadd64"
-    _instruction(b, name, kinds, [_tile(number), pointer(b, address), step])
+    _call_intrinsic(b, name, kinds, [_tile(number), pointer(b, address), step])
 
 
 def _store_tile(b: Any, number: int, address: Any, step: Any) -> None:
     kinds, name = [_BYTE, _POINTER, ADDRESS], "llvm.x86.tilestored64"
-    _instruction(b, name, kinds, [_tile(number), pointer(b, address), step])
+    _call_intrinsic(b, name, kinds, [_tile(number), pointer(b, address), step])
 
 
 def _clear_tile(b: Any, number: int) -> None:
-    _instruction(b, "llvm.x86.tilezero", [_BYTE], [_tile(number)])
+    _call_intrinsic(b, "llvm.x86.tilezero", [_BYTE], [_tile(number)])
 
 
 def _multiply(b: Any, sums: int, rows: int, columns: int) -> None:
     tiles = [_tile(number) for number in (sums, rows, columns)]
-    _instruction(b, "llvm.x86.tdpbf16ps", [_BYTE] * 3, tiles)
+    _call_intrinsic(b, "llvm.x86.tdpbf16ps", [_BYTE] * 3, tiles)
 
 
-def _routine(module: Any, name: str, count: int, emit: Callable[..., None]) -> Any:
-    """The function of this name with ``count`` int64 for arguments, emitted once a module."""
+def _function(module: Any, name: str, count: int, emit: Callable[..., None]) -> Any:
+    """Return the function of ``count`` int64 arguments, emitted once per module."""
     if name not in module.globals:
         function = ir.Function(module, ir.FunctionType(_VOID, [ADDRESS] * count), name)
         function.linkage = "internal"
@@ -118,7 +118,7 @@ def _routine(module: Any, name: str, count: int, emit: Callable[..., None]) -> A
 
 
 def _loop(b: Any, count: Any, body: Callable[[Any, Any], None]) -> None:
-    """``body(b, i)`` for i from 0 to ``count - 1``; the builder stands behind it afterwards."""
+    """Emit ``body(b, i)`` for i from 0 to ``count - 1``; the builder ends up after the loop."""
     before = b.block
     inside, after = b.append_basic_block("loop"), b.append_basic_block("after")
     b.cbranch(b.icmp_signed(">", count, constant(0)), inside, after)
@@ -126,53 +126,53 @@ def _loop(b: Any, count: Any, body: Callable[[Any, Any], None]) -> None:
     i = b.phi(ADDRESS)
     i.add_incoming(constant(0), before)
     body(b, i)
-    onward = b.add(i, constant(1))
-    i.add_incoming(onward, b.block)
-    b.cbranch(b.icmp_signed("<", onward, count), inside, after)
+    next_i = b.add(i, constant(1))
+    i.add_incoming(next_i, b.block)
+    b.cbranch(b.icmp_signed("<", next_i, count), inside, after)
     b.position_at_end(after)
 
 
 def _mask(b: Any, count: Any) -> Any:
-    """For each of 16 places of a vector, whether it is below ``count``."""
+    """Return the mask of lanes below ``count``, of 16."""
     limit = b.trunc(
         b.select(b.icmp_signed("<", count, constant(SIDE)), count, constant(SIDE)), _WORD
     )
     one = b.insert_element(ir.Constant(_WORDS, ir.Undefined), limit, ir.Constant(_WORD, 0))
     limits = b.shuffle_vector(one, ir.Constant(_WORDS, ir.Undefined), _words(0))
-    places = ir.Constant(_WORDS, list(range(SIDE)))
-    return b.icmp_signed("<", places, limits)
+    positions = ir.Constant(_WORDS, list(range(SIDE)))
+    return b.icmp_signed("<", positions, limits)
 
 
 _MASK = ir.VectorType(_FLAG, SIDE)
 
 
 def _load_some(b: Any, address: Any, mask: Any) -> Any:
-    """The vector at ``address`` with 0 in places that are not wanted, which are not read."""
+    """Load the lanes in ``mask``; the others are 0 and not read."""
     kinds, name = [_POINTER, _WORD, _MASK, _FLOATS], "llvm.masked.load.v16f32.p0"
     zero = ir.Constant(_FLOATS, [0.0] * SIDE)
     values = [pointer(b, address), ir.Constant(_WORD, 4), mask, zero]
-    return _instruction(b, name, kinds, values, _FLOATS)
+    return _call_intrinsic(b, name, kinds, values, _FLOATS)
 
 
 def _store_some(b: Any, value: Any, address: Any, mask: Any) -> None:
     kinds, name = [_FLOATS, _POINTER, _WORD, _MASK], "llvm.masked.store.v16f32.p0"
-    _instruction(b, name, kinds, [value, pointer(b, address), ir.Constant(_WORD, 4), mask])
+    _call_intrinsic(b, name, kinds, [value, pointer(b, address), ir.Constant(_WORD, 4), mask])
 
 
-def _rest(b: Any, x: Any) -> Any:
-    """What is left of numbers when their upper halves are taken off, exactly."""
+def _remainder(b: Any, x: Any) -> Any:
+    """Subtract the upper halves from a vector, exactly."""
     upper = b.bitcast(b.and_(b.bitcast(x, _WORDS), _words(_UPPER)), _FLOATS)
     return b.fsub(x, upper)
 
 
-def _upper_halves(b: Any, x: Any, y: Any) -> Any:
-    """The upper halves of x's numbers, then of y's."""
+def _join_halves(b: Any, x: Any, y: Any) -> Any:
+    """Concatenate the upper halves of x and y."""
     odd = ir.Constant(ir.VectorType(_WORD, 2 * SIDE), list(range(1, 4 * SIDE, 2)))
     return b.shuffle_vector(b.bitcast(x, _HALVES), b.bitcast(y, _HALVES), odd)
 
 
-def _pairs(b: Any, x: Any, y: Any) -> Any:
-    """Words of an upper half of x and one of y, the first one lower."""
+def _join_pairs(b: Any, x: Any, y: Any) -> Any:
+    """Interleave the upper halves of x and y, x first."""
     low = b.lshr(b.bitcast(x, _WORDS), _words(16))
     return b.or_(low, b.and_(b.bitcast(y, _WORDS), _words(_UPPER)))
 
@@ -180,11 +180,11 @@ def _pairs(b: Any, x: Any, y: Any) -> Any:
 def _store_parts(
     b: Any, x: Any, y: Any, target: Any, step: Any, joined: Callable[..., Any]
 ) -> None:
-    """Rows of the tiles of three parts of two vectors, joined in one of the two ways above."""
+    """Store rows of the tiles of three parts of two vectors, joined by ``joined``."""
     for _ in range(_PARTS):
         b.store(joined(b, x, y), pointer(b, target), align=4)
         target = b.add(target, step)
-        x, y = _rest(b, x), _rest(b, y)
+        x, y = _remainder(b, x), _remainder(b, y)
 
 
 def _emit_split_rows(
@@ -197,21 +197,21 @@ def _emit_split_rows(
 
     def row(b: Any, r: Any) -> None:
         begin = b.add(source, b.mul(r, source_step))
-        place = b.add(target, b.mul(r, row_step))
+        position = b.add(target, b.mul(r, row_step))
 
         def block(b: Any, i: Any) -> None:
             at = b.add(begin, b.mul(i, constant(4 * BLOCK)))
             x, y = (b.load(pointer(b, at, o), align=4, typ=_FLOATS) for o in (0, 4 * SIDE))
-            to = b.add(place, b.mul(i, block_step))
-            _store_parts(b, x, y, to, part_step, _upper_halves)
+            to = b.add(position, b.mul(i, block_step))
+            _store_parts(b, x, y, to, part_step, _join_halves)
 
         _loop(b, whole, block)
         with b.if_then(b.icmp_signed(">", left, constant(0))):
             at = b.add(begin, b.mul(whole, constant(4 * BLOCK)))
             x = _load_some(b, at, low)
             y = _load_some(b, b.add(at, constant(4 * SIDE)), high)
-            to = b.add(place, b.mul(whole, block_step))
-            _store_parts(b, x, y, to, part_step, _upper_halves)
+            to = b.add(position, b.mul(whole, block_step))
+            _store_parts(b, x, y, to, part_step, _join_halves)
 
     _loop(b, rows, row)
 
@@ -225,13 +225,13 @@ def _emit_split_pairs(
     def pair(b: Any, r: Any) -> None:
         at = b.add(table, b.shl(r, constant(4)))
         sources = [load_address(b, at, i) for i in range(2)]
-        place = b.add(target, b.mul(r, row_step))
+        position = b.add(target, b.mul(r, row_step))
 
         def panel(b: Any, p: Any) -> None:
             offset = b.mul(p, constant(4 * SIDE))
             mask = _mask(b, b.sub(width, b.mul(p, constant(SIDE))))
             x, y = (_load_some(b, b.add(source, offset), mask) for source in sources)
-            _store_parts(b, x, y, b.add(place, b.mul(p, panel_step)), part_step, _pairs)
+            _store_parts(b, x, y, b.add(position, b.mul(p, panel_step)), part_step, _join_pairs)
 
         _loop(b, panels, panel)
 
@@ -241,15 +241,15 @@ def _emit_split_pairs(
 def _split_block(
     b: Any, source: Any, target: Any, row_step: Any, part_step: Any, second: Any
 ) -> Callable[[Any, int], None]:
-    """What writes 32 lines of 32 numbers as two blocks of tiles of B, a few rows at each call."""
-    places = iter([(r, p) for r in range(SIDE) for p in range(2)])
+    """Return an emitter that splits 32 x 32 float32 into two blocks of B, some rows per call."""
+    positions = iter([(r, p) for r in range(SIDE) for p in range(2)])
 
     def some(b: Any, count: int) -> None:
-        for r, p in itertools.islice(places, count):
+        for r, p in itertools.islice(positions, count):
             at = 4 * SIDE * (4 * r + p)
             x, y = (b.load(pointer(b, source, at + o), align=4, typ=_FLOATS) for o in (0, 8 * SIDE))
             to = b.add(target, b.mul(row_step, constant(r)))
-            _store_parts(b, x, y, b.add(to, second) if p else to, part_step, _pairs)
+            _store_parts(b, x, y, b.add(to, second) if p else to, part_step, _join_pairs)
 
     return some
 
@@ -257,17 +257,17 @@ def _split_block(
 def _emit_multiply(
     b: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any, b_table: Any,
     b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any, blocks: Any, sums: Any,
-    line: Any, onward: Any, numbers: Any,
+    line: Any, accumulate: Any, unsplit: Any,
 ) -> None:  # fmt: skip
     squares = [(r, c) for r in range(2) for c in range(2)]
 
-    def place(r: int, c: int) -> Any:
+    def position(r: int, c: int) -> Any:
         return b.add(b.add(sums, b.mul(line, constant(SIDE * r))), constant(4 * SIDE * c))
 
-    with b.if_else(b.icmp_signed("!=", onward, constant(0))) as (resumed, fresh):
+    with b.if_else(b.icmp_signed("!=", accumulate, constant(0))) as (resumed, fresh):
         with resumed:
             for r, c in squares:
-                _load_tile(b, _SUMS + 2 * r + c, place(r, c), line)
+                _load_tile(b, _SUMS + 2 * r + c, position(r, c), line)
         with fresh:
             for r, c in squares:
                 _clear_tile(b, _SUMS + 2 * r + c)
@@ -280,8 +280,8 @@ def _emit_multiply(
         if splitting:
             following = b.add(s, constant(1))
             following = b.select(b.icmp_signed("<", following, segments), following, s)
-            source = begin(b, numbers, s)
-            source_after, others_after = begin(b, numbers, following), begin(b, b_table, following)
+            source = begin(b, unsplit, s)
+            source_after, others_after = begin(b, unsplit, following), begin(b, b_table, following)
 
         def block(b: Any, i: Any) -> None:
             before: tuple[int | None, int | None] = (None, None)
@@ -292,11 +292,11 @@ def _emit_multiply(
             split = None
             if splitting:
                 # The next block, while this one is multiplied.
-                onward = b.add(i, constant(1))
-                inside = b.icmp_signed("<", onward, blocks)
-                there = b.add(source, b.mul(onward, constant(_BLOCK_OF_NUMBERS)))
+                next_block = b.add(i, constant(1))
+                inside = b.icmp_signed("<", next_block, blocks)
+                there = b.add(source, b.mul(next_block, constant(_UNSPLIT_BLOCK_BYTES)))
                 there = b.select(inside, there, source_after)
-                target = b.add(others, b.mul(onward, b_block))
+                target = b.add(others, b.mul(next_block, b_block))
                 target = b.select(inside, target, others_after)
                 split = _split_block(b, there, target, b_row, b_part, b_second)
             for n, (part, other) in enumerate(_ORDER):
@@ -315,15 +315,15 @@ def _emit_multiply(
 
         _loop(b, blocks, block)
 
-    with b.if_else(b.icmp_unsigned("==", numbers, constant(0))) as (there, split):
+    with b.if_else(b.icmp_unsigned("==", unsplit, constant(0))) as (there, split):
         with there:
             _loop(b, segments, segment)
         with split:
             first = begin(b, b_table, constant(0))
-            _split_block(b, begin(b, numbers, constant(0)), first, b_row, b_part, b_second)(b, 32)
+            _split_block(b, begin(b, unsplit, constant(0)), first, b_row, b_part, b_second)(b, 32)
             _loop(b, segments, functools.partial(segment, splitting=True))
     for r, c in squares:
-        _store_tile(b, _SUMS + 2 * r + c, place(r, c), line)
+        _store_tile(b, _SUMS + 2 * r + c, position(r, c), line)
 
 
 def _emit_store_sums(
@@ -363,7 +363,7 @@ def _emit_store_sums(
 
 
 def _emit_configure(b: Any, rows: Any) -> None:
-    """Tiles of sums and of A have ``rows`` rows, those of B 16; all have 64 bytes in a row."""
+    """Configure tiles of sums and of A with ``rows`` rows, those of B with 16; 64 bytes a row."""
     settings = b.alloca(_BYTE, constant(64))
     settings.align = 64
     begin = b.ptrtoint(settings, ADDRESS)
@@ -374,29 +374,29 @@ def _emit_configure(b: Any, rows: Any) -> None:
         b.store(ir.Constant(_HALF, 64), pointer(b, begin, 16 + 2 * number), align=2)
         count = b.trunc(rows, _BYTE) if number < _COLUMNS else _tile(SIDE)
         b.store(count, pointer(b, begin, 48 + number), align=1)
-    _instruction(b, "llvm.x86.ldtilecfg", [_POINTER], [settings])
+    _call_intrinsic(b, "llvm.x86.ldtilecfg", [_POINTER], [settings])
 
 
-def _call(name: str, emit: Callable[..., None], count: int) -> Any:
-    """The signature of an intrinsic of ``count`` int64, and what calls its function."""
+def _make_intrinsic(name: str, emit: Callable[..., None], count: int) -> Any:
+    """Return the signature of an intrinsic of ``count`` int64, and its code generator."""
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_routine(b.module, f"lucid_amx_{name}", count, emit), list(values))
+        b.call(_function(b.module, f"lucid_amx_{name}", count, emit), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * count), generate
 
 
 def _configure_tiles(context: Any, rows: Any) -> Any:
-    """Get the unit ready for this thread: tiles of sums and of A have ``rows`` rows, 1 to 16."""
-    return _call("configure_tiles", _emit_configure, 1)
+    """Configure the tiles of this thread: sums and A have ``rows`` rows, 1 to 16."""
+    return _make_intrinsic("configure_tiles", _emit_configure, 1)
 
 
 def _release_tiles(context: Any) -> Any:
-    """Give the unit back: the system need not save its registers any more."""
+    """Release the tiles, so that the system need not save them any more."""
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        _instruction(b, "llvm.x86.tilerelease", [], [])
+        _call_intrinsic(b, "llvm.x86.tilerelease", [], [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -406,86 +406,83 @@ def _split_rows(
     context: Any, source: Any, source_step: Any, rows: Any, length: Any, target: Any,
     row_step: Any, block_step: Any, part_step: Any,
 ) -> Any:  # fmt: skip
-    """Write rows of numbers in three parts, as rows of tiles of A.
+    """Split rows of float32 into the three parts, as rows of tiles of A.
 
     All arguments are int64, steps in bytes.
 
     source, source_step, rows, length
-        Where the first row is, from there to the next one, and how many there are, of
-        ``length`` float32 each.
+        First row, step to the next one, number of rows, and float32 per row.
     target, row_step, block_step, part_step
-        Where the first row's first 32 numbers go, the uppermost part of each; from there to the
-        next row's, to the next 32, which are filled up with zeros, and to the next part.
+        Target of the first part of the first 32 elements; steps to the next row, to the next 32
+        elements (padded with zeros), and to the next part.
     """
-    return _call("split_rows", _emit_split_rows, 8)
+    return _make_intrinsic("split_rows", _emit_split_rows, 8)
 
 
 def _split_pairs(
     context: Any, table: Any, pairs: Any, width: Any, target: Any, row_step: Any, panel_step: Any,
     part_step: Any,
 ) -> Any:  # fmt: skip
-    """Write rows of numbers in three parts, as rows of pairs of tiles of B.
+    """Split rows of float32 into the three parts, as pairs of rows of tiles of B.
 
     All arguments are int64, steps in bytes.
 
     table, pairs, width
-        Address of two addresses for each pair of rows, of ``width`` float32 each.
+        Table of two addresses per pair of rows, number of pairs, and float32 per row.
     target, row_step, panel_step, part_step
-        Where the first pair's first 16 columns go, the uppermost part of each; from there to the
-        next pair's, to the next 16, which are filled up with zeros, and to the next part.
+        Target of the first part of the first 16 columns; steps to the next pair, to the next 16
+        columns (padded with zeros), and to the next part.
     """
-    return _call("split_pairs", _emit_split_pairs, 7)
+    return _make_intrinsic("split_pairs", _emit_split_pairs, 7)
 
 
 def _multiply_tiles(
     context: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any,
     b_table: Any, b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any,
-    blocks: Any, sums: Any, line: Any, onward: Any, numbers: Any,
+    blocks: Any, sums: Any, line: Any, accumulate: Any, unsplit: Any,
 ) -> Any:  # fmt: skip
-    """Add up two tiles of rows times two tiles of columns.
+    """Multiply two tiles of rows by two tiles of columns.
 
     All arguments are int64, steps in bytes.
 
     a_table, a_second, a_row, a_block, a_part
-        Address of one address for each segment of k: where A's first tile is then.  From there
-        to the second tile, and within a tile to the next row, block and part.
+        Table of the address of A's first tile in each segment of k; steps to the second tile, the
+        next row, the next block, and the next part.
     b_table, b_second, b_row, b_block, b_part
         The same of B, whose rows are pairs.
     segments, blocks
-        How many segments, and how many blocks each of them has.
+        Number of segments, and of blocks in each.
     sums, line
-        Where the sums go, and from one line of 32 to the next; those of the second rows
-        begin at line 16.
-    onward
-        Whether what is there is added to.
-    numbers
-        0 where the tiles of B are there; otherwise they are written first, one block while
-        the one before it is multiplied: address of one address for each segment,
-        where 32 float32 for each of its k lie, line after line.
+        Address of the sums, and step between their lines of 32; the second rows begin at line 16.
+    accumulate
+        Whether to add to the sums.
+    unsplit
+        0 if the tiles of B are already split.  Otherwise a table of addresses of float32 rows of 32
+        for each segment, which are split one block ahead of the products.
     """
-    return _call("multiply", _emit_multiply, 16)
+    return _make_intrinsic("multiply", _emit_multiply, 16)
 
 
 def _store_sums(
     context: Any, sums: Any, rows: Any, targets: Any, y: Any, bias: Any, residual: Any,
     width: Any, flags: Any,
 ) -> Any:  # fmt: skip
-    """Write lines of 32 sums to where they belong.
+    """Store lines of 32 sums, with bias, residual and ReLU.
 
     sums, rows
-        Lines of 32 sums, and how many.
+        Lines of 32 sums, and their number.
     targets, y
-        Address of an offset for each line, in bytes from ``y``; a line below 0 is left out.
+        Table of an offset for each line, in bytes from ``y``; negative lines are dropped.
     bias
-        Address of 32 numbers to be added to each line.
+        Address of 32 values added to each line.
     residual
-        With the flag ADD: lines to be added, at the same offsets from here.
+        Base address of residual lines at the same offsets, with the flag ADD.
     width
-        How many numbers of a line are wanted.
+        Number of columns to store.
     flags
         ADD, RELU.
     """
-    return _call("finish", _emit_store_sums, 8)
+    return _make_intrinsic("finish", _emit_store_sums, 8)
 
 
 configure_tiles: Any = intrinsic(_configure_tiles)

@@ -1,13 +1,13 @@
-"""The weight gradient of a convolution on the matrix unit.
+"""Weight gradient of a convolution on AMX tiles.
 
-As in :mod:`.weight_gradient`, places are what is summed over; they lie in planes, as in
-:mod:`.amx_conv`.  Rows of A are output channels; their numbers, output gradients of 32 places in a
-row, come from pairs of places, transposed.  Rows of B are pairs of pixels side by side, whichever
-tap reads them: one that reads an odd number of pixels further on needs pairs
-that begin at odd pixels, so there may be two sorts.  Places between two lines have gradients of 0.
+As in :mod:`.weight_gradient`, the product sums over positions, which lie in the planes of
+:mod:`.amx_conv`.  Rows of A are output channels: gradients of 32 consecutive positions, packed as
+pairs of positions and transposed.  Rows of B are pairs of adjacent pixels, shared by all taps; a
+tap with an odd pixel offset needs pairs that begin at odd pixels, so there may be two layouts.
+Positions between two lines have the gradient 0.
 
-Which places are added up together depends on the shapes and not on the threads,
-so that the result does not either.
+The order of summation depends on the shapes and not on the threads, so results are bitwise equal
+for any number of threads.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from lucid.kernels.compiled.amx import (
     release_tiles,
     split_pairs,
 )
-from lucid.kernels.compiled.amx_conv import WIDTH, aligned, planes_of
+from lucid.kernels.compiled.amx_conv import WIDTH, aligned_empty, planes_of
 from lucid.kernels.compiled.jit import kernel, routine
-from lucid.kernels.compiled.weight_gradient import add_up
+from lucid.kernels.compiled.weight_gradient import sum_partials
 from lucid.kernels.compiled.winograd_transform import transpose_squares
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
@@ -37,15 +37,14 @@ Pair = tuple[int, int]
 
 _LINE = 64
 _TILE = SIDE * _LINE
-# Bytes of 16 columns of a pair of pixels, in their parts.
+# Bytes of 16 channels of a pair of pixels in their three parts.
 _PAIRS = 3 * _LINE
-# Outputs and channels that a thread works on at a time, and places: together, in their parts,
-# they should stay in a core's own cache.
-_MOST_OUTPUTS, _MOST_CHANNELS, _MOST_PLACES = 256, 128, 448
-# The share of a tile's rows that should be places, for the unit to be the faster one.
+# Outputs, channels and positions per block: split, they fit the second-level cache.
+_MAX_OUTPUTS, _MAX_CHANNELS, _MAX_POSITIONS = 256, 128, 448
+# Fraction of the rows of the tiles that must be positions, for AMX to be faster.
 _FILLED = 0.6
-# How much memory parts of the sum may take, and how many places are worth a part.
-_PART_BYTES, _MOST_PARTS, _PART_PLACES = 1 << 21, 8, 512
+# Memory of partial sums, their number, and positions that are worth one.
+_PART_BYTES, _MAX_PARTS, _POSITIONS_PER_PART = 1 << 21, 8, 512
 
 
 @routine
@@ -53,7 +52,7 @@ def _split_outputs(
     g: Array, line0: int, line1: int, pitch: int, blocks: int, o0: int, o1: int, zeros: Array,
     table: Array, a: Array,
 ) -> None:  # fmt: skip
-    """Output gradients o0..o1-1 of some lines of ``g`` (lines, columns, O) as tiles of A."""
+    """Split output gradients o0..o1-1 of lines of ``g`` (lines, columns, O) into tiles of A."""
     columns, outputs = g.shape[1:]
     table[: blocks * BLOCK] = zeros.ctypes.data
     for t in range(line1 - line0):
@@ -72,20 +71,20 @@ def _split_outputs(
 
 @routine
 def _find_pixels(
-    x: Array, image: int, first: Pair, count: int, pitch: int, rests: Pair, step: Pair,
+    x: Array, image: int, first: Pair, count: int, pitch: int, phases: Pair, step: Pair,
     channel: int, length: int, zeros: Array, table: Array,
 ) -> None:  # fmt: skip
-    """Where the pixels of ``count`` lines of a plane are; zeros outside of the image."""
+    """Tabulate pixel addresses of ``count`` lines of a plane; zeros outside of the image."""
     _, h, w, channels = x.shape
     table[:] = zeros.ctypes.data
     for t in range(count):
-        sy = (first[0] + t) * step[0] + rests[0]
+        sy = (first[0] + t) * step[0] + phases[0]
         if not 0 <= sy < h:
             continue
         at = x[image, sy, 0].ctypes.data + channel * 4
         for u in range(pitch):
-            sx = (first[1] + u) * step[1] + rests[1]
-            # A tap may read on over several pixels, but not past the line.
+            sx = (first[1] + u) * step[1] + phases[1]
+            # A tap may read several pixels, but not past the line.
             if sx >= 0 and sx * channels + length <= w * channels:
                 table[t * pitch + u] = at + sx * channels * 4
 
@@ -98,52 +97,55 @@ def _accumulate(
     x: Array,
     total: Array,
     stride: Pair,
-    rests: Array,
+    phases: Array,
     taps: Array,
     origin: Pair,
-    more: int,
+    extra_rows: int,
     pitch: int,
     length: int,
     groups: int,
     bands: int,
     height: int,
-    together: int,
+    units_at_once: int,
 ) -> None:
-    """Items start..stop-1: (part of the places, group, band of its output channels).
+    """Items start..stop-1: (partial sum, group, band of its output channels).
 
-    ``total`` is (parts, groups, padded outputs, taps, padded length); ``height`` lines of
-    an image are a unit, and ``together`` units are worked on at a time.
+    ``total`` is (parts, groups, padded outputs, taps, padded length); a unit is ``height`` lines
+    of an image, and ``units_at_once`` units are packed at a time.
     """
     parts, _, padded, segments, wide = total.shape
     images, ho, wo, outputs = g.shape
-    each = outputs // groups
+    per_group = outputs // groups
     tiles = padded // WIDTH
     per_image = -(-ho // height)
     units = images * per_image
     blocks = -(-(height * pitch) // BLOCK)
-    channels = min(wide, _MOST_CHANNELS)
+    channels = min(wide, _MAX_CHANNELS)
     row = channels // SIDE * _PAIRS + _LINE
-    pairs = (height + more) * pitch // 2 + blocks * SIDE - height * pitch // 2 + 2 * SIDE
+    pairs = (height + extra_rows) * pitch // 2 + blocks * SIDE - height * pitch // 2 + 2 * SIDE
     plane = pairs * row
     odd = 0
     for s in range(segments):
         odd |= (taps[s, 1] * pitch + taps[s, 2]) % 2
-    sorts = 1 + odd
-    zeros = np.zeros(max(length, each) + SIDE, np.float32)
+    parities = 1 + odd
+    zeros = np.zeros(max(length, per_group) + SIDE, np.float32)
     table = np.empty(2 * pairs + 2, np.int64)
     own = -(-tiles // bands) * 2 * blocks * BLOCK_BYTES // 4
-    a = aligned(together * own)
-    b = aligned(together * len(rests) * sorts * plane // 4)
-    reads = np.empty((2, together), np.int64)
+    a = aligned_empty(units_at_once * own)
+    b = aligned_empty(units_at_once * len(phases) * parities * plane // 4)
+    reads = np.empty((2, units_at_once), np.int64)
     lines = g.reshape(images * ho, wo, outputs)
     configure_tiles(SIDE)
     for item in range(start, stop):
         part, group, band = item // (groups * bands), item // bands % groups, item % bands
         tile0, tile1 = tiles * band // bands, tiles * (band + 1) // bands
-        o0, o1 = group * each + tile0 * WIDTH, group * each + min(each, tile1 * WIDTH)
+        o0, o1 = (
+            group * per_group + tile0 * WIDTH,
+            group * per_group + min(per_group, tile1 * WIDTH),
+        )
         unit0, unit1 = units * part // parts, units * (part + 1) // parts
-        for unit in range(unit0, unit1, together):
-            count = min(together, unit1 - unit)
+        for unit in range(unit0, unit1, units_at_once):
+            count = min(units_at_once, unit1 - unit)
             for n in range(count):
                 image, t0 = (unit + n) // per_image, (unit + n) % per_image * height
                 t1 = min(ho, t0 + height)
@@ -152,27 +154,27 @@ def _accumulate(
                     table, a[n * own :],
                 )  # fmt: skip
             for c0 in range(0, wide, channels):
-                numbers = min(channels, wide - c0)
+                depth = min(channels, wide - c0)
                 for n in range(count):
                     image, t0 = (unit + n) // per_image, (unit + n) % per_image * height
                     top = (t0 + origin[0], origin[1])
-                    for q in range(len(rests)):
+                    for q in range(len(phases)):
                         _find_pixels(
-                            x, image, top, height + more, pitch, (rests[q, 0], rests[q, 1]),
-                            stride, group * length + c0, min(numbers, length - c0), zeros, table,
+                            x, image, top, height + extra_rows, pitch, (phases[q, 0], phases[q, 1]),
+                            stride, group * length + c0, min(depth, length - c0), zeros, table,
                         )  # fmt: skip
-                        for sort in range(sorts):
-                            at = ((n * len(rests) + q) * sorts + sort) * plane
+                        for parity in range(parities):
+                            at = ((n * len(phases) + q) * parities + parity) * plane
                             split_pairs(
-                                table.ctypes.data + sort * 8, pairs, min(numbers, length - c0),
+                                table.ctypes.data + parity * 8, pairs, min(depth, length - c0),
                                 b.ctypes.data + at, row, _PAIRS, _LINE,
                             )  # fmt: skip
                 for s in range(segments):
                     shift = taps[s, 1] * pitch + taps[s, 2]
                     for n in range(count):
-                        at = (n * len(rests) + taps[s, 0]) * sorts + shift % 2
+                        at = (n * len(phases) + taps[s, 0]) * parities + shift % 2
                         reads[1, n] = b.ctypes.data + at * plane + shift // 2 * row
-                    for c in range(0, numbers, WIDTH):
+                    for c in range(0, depth, WIDTH):
                         for tile in range(tile0, tile1):
                             for n in range(count):
                                 at = (tile - tile0) * 2 * blocks * BLOCK_BYTES
@@ -190,17 +192,17 @@ def _accumulate(
 
 
 def _lines_at_once(lines: int, pitch: int) -> int:
-    """Of how many lines of an image places are summed up together."""
-    most = min(lines, max(1, _MOST_PLACES // pitch))
+    """Return the number of lines of an image that are summed together."""
+    most = min(lines, max(1, _MAX_POSITIONS // pitch))
     return -(-lines // -(-lines // most))  # evenly
 
 
 def fills_tiles(
     shape: tuple[int, ...], row_offsets: Array, column_offsets: Array, stride: Pair, width: int
 ) -> bool:
-    """Whether gradients of a ``shape`` (N, Ho, Wo, O), of images so wide, suit the unit.
+    """Return whether gradients of ``shape`` (N, Ho, Wo, O), of images so wide, suit AMX.
 
-    An image has tiles of its own, and small ones leave most of their rows empty.
+    Each image has tiles of its own, and small images leave most rows of their tiles empty.
     """
     offsets = tuple(row_offsets.tolist()), tuple(column_offsets.tolist())
     pitch = planes_of(*offsets, stride, shape[2], width).pitch
@@ -217,20 +219,22 @@ def amx_weight_gradient(
     length: int,
     groups: int,
 ) -> Array:
-    """Gradient of the weights; see :func:`.weight_gradient.weight_gradient`."""
+    """Compute the gradient of the weights; see :func:`.weight_gradient.weight_gradient`."""
     n, ho, wo, outputs = g.shape
     rows, columns = len(row_offsets), len(column_offsets)
-    each = outputs // groups
+    per_group = outputs // groups
     offsets = tuple(row_offsets.tolist()), tuple(column_offsets.tolist())
     planes = planes_of(*offsets, stride, wo, x.shape[2])
-    padded, wide = -(-each // WIDTH) * WIDTH, -(-length // WIDTH) * WIDTH
+    padded, wide = -(-per_group // WIDTH) * WIDTH, -(-length // WIDTH) * WIDTH
     size = groups * padded * rows * columns * wide
-    places = n * ho * wo
+    positions = n * ho * wo
     height = _lines_at_once(ho, planes.pitch)
     units = n * -(-ho // height)
-    parts = max(1, min(_PART_BYTES // (4 * size), places // _PART_PLACES, _MOST_PARTS, units))
+    parts = max(
+        1, min(_PART_BYTES // (4 * size), positions // _POSITIONS_PER_PART, _MAX_PARTS, units)
+    )
     parts = 1 << (parts.bit_length() - 1)
-    bands = -(-padded // _MOST_OUTPUTS)
+    bands = -(-padded // _MAX_OUTPUTS)
     wanted = -(-get_num_threads() // (parts * groups))
     bands = max(1, min(padded // WIDTH, -(-bands // wanted) * wanted))
     total = empty((parts, groups, padded, rows * columns, wide), np.float32)
@@ -246,9 +250,9 @@ def amx_weight_gradient(
         groups,
         bands,
         height,
-        max(1, _MOST_PLACES // (-(-(height * planes.pitch) // BLOCK) * BLOCK)),
+        max(1, _MAX_POSITIONS // (-(-(height * planes.pitch) // BLOCK) * BLOCK)),
     )
     if parts > 1:
-        parallel_for(add_up, size, total.reshape(parts, size), grain=1 << 16)
-    result = total[0, :, :each, :, :length]
+        parallel_for(sum_partials, size, total.reshape(parts, size), grain=1 << 16)
+    result = total[0, :, :per_group, :, :length]
     return np.ascontiguousarray(result).reshape(outputs, rows, columns, length)

@@ -1,8 +1,7 @@
-"""Compiling ahead of time: small calls that take every kernel through all of its types.
+"""Ahead-of-time compilation: small calls that compile every kernel for all of its types.
 
-A kernel is compiled for the types it is first called with, and its wrapper sees to it
-that these are few: float32, and float64 where there is no reference to fall back to.
-So a call of each wrapper in both is all it takes.
+A kernel is compiled for the types of its first call.  Its wrapper allows only float32, and float64
+if it does not fall back to the reference, so one call in each dtype compiles everything.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ _ONE, _TWO, _THREE = (1, 1), (2, 2), (3, 3)
 
 
 def tasks() -> Iterator[tuple[str, Callable[[], None]]]:
-    """What there is to compile, piece by piece.
+    """Yield the compilation tasks.
 
     Yields
     ------
     str
-        Which kernels, in which type.
+        Kernels and dtype.
     callable
-        Compiles them, or finds them on disk.
+        Compiles the kernels or loads them from disk.
     """
     yield "threads", _threads
     for work in (_convolution, _products, _pooling, _norms, _resizing, _regions, _updates):
@@ -54,7 +53,7 @@ def tasks() -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _threads() -> None:
-    """What helpers run: nothing calls it where there is one thread, as where an image is built."""
+    """Compile the workers' code, which does not run on one thread."""
     before = get_num_threads()
     set_num_threads(2)
     try:
@@ -69,9 +68,8 @@ def _image(dtype: Type, channels: int = 3, side: int = 8) -> Array:
 
 def _convolution(dtype: Type) -> None:
     padding = (_ONE, _ONE)
-    # Wide enough for Winograd's filtering or the matrix unit, with more outputs than tiles and
-    # fewer; then too narrow for either and large enough that the gradient of the weight
-    # is summed up in parts.
+    # Wide enough for Winograd or AMX, with more outputs than tiles and with fewer; then too
+    # narrow for either, and large enough for partial sums of the weight gradient.
     sizes = ((64, 64, _ONE, 24), (64, 64, _ONE, 40), (3, 8, _TWO, 64))
     for channels, outputs, stride, side in sizes:
         x = _image(dtype, channels, side)
@@ -81,16 +79,16 @@ def _convolution(dtype: Type) -> None:
         conv.conv2d(x, conv.prepare_filters(w, 1), None, *options, residual=y)
         conv.conv2d_input_gradient(y, w, x.shape, *options)
         conv.conv2d_weight_gradient(y, x, w.shape, *options)
-    # Pixels by themselves, which no filtering helps.
+    # 1x1 kernels, which Winograd does not take.
     x, w = _image(dtype, 64, 24), np.ones((64, 64, 1, 1), dtype)
     options = (_ONE, ((0, 0), (0, 0)), _ONE, 1)
     large = conv.conv2d(x, w, None, *options)
     conv.conv2d_input_gradient(large, w, x.shape, *options)
     conv.conv2d_weight_gradient(large, x, w.shape, *options)
-    # Some pixels are reached by no window.
+    # Windows that skip some pixels.
     single = np.ones((8, 3, 1, 1), dtype)
     conv.conv2d_input_gradient(y, single, (1, 3, 64, 64), _TWO, ((0, 0), (0, 0)), _ONE, 1)
-    # Groups that are lanes of a vector.
+    # Depthwise.
     conv.conv2d(_image(dtype, 64), np.ones((64, 1, 3, 3), dtype), None, _ONE, padding, _ONE, 64)
 
 
@@ -116,8 +114,8 @@ def _pooling(dtype: Type) -> None:
 
 def _norms(dtype: Type) -> None:
     x, ones = _image(dtype), np.ones(3, dtype)
-    y, mean, _, inverse_std, line = norm.batch_norm(x, ones, ones, 1e-5, x, "relu")
-    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, line, "relu", True)
+    y, mean, _, inverse_std, affine = norm.batch_norm(x, ones, ones, 1e-5, x, "relu")
+    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, affine, "relu", True)
     norm.affine_act_backward(x, x, norm.affine_act(x, ones, ones, x, "relu"), ones, True, True)
 
 

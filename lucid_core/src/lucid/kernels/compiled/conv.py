@@ -1,7 +1,8 @@
 """Two-dimensional convolution in float32: forward, and the gradients of input and weight.
 
-Memory is channels last; windows are read in place (:mod:`.implicit_gemm`).  Float64, which
-gradient checks use, is the reference's.
+This module selects the algorithm: AMX (:mod:`.amx_conv`), Winograd (:mod:`.winograd`), narrow
+groups (:mod:`.grouped_conv`) or implicit GEMM (:mod:`.implicit_gemm`).  Memory is channels
+last.  Float64, which gradient checks use, runs the reference.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from lucid.kernels.compiled import amx_support, winograd, winograd_weight_gradie
 from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.amx_conv import Plan, convolve_amx, plan_amx, run_amx
 from lucid.kernels.compiled.amx_weight_gradient import amx_weight_gradient, fills_tiles
-from lucid.kernels.compiled.grouped_conv import convolve_grouped, fits, pack_grouped
-from lucid.kernels.compiled.implicit_gemm import Grid, begin, convolve, pack
+from lucid.kernels.compiled.grouped_conv import convolve_grouped, is_supported, pack_grouped
+from lucid.kernels.compiled.implicit_gemm import Grid, convolve, initialize_output, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.vector_ir import VL
 from lucid.kernels.compiled.weight_gradient import weight_gradient
@@ -29,29 +30,28 @@ Pair = tuple[int, int]
 Shape = tuple[int, int, int, int]
 Padding = tuple[Pair, Pair]
 
-# With fewer channels than this, a row of the kernel is read as one segment of a padded copy.
+# With fewer channels, a row of the window is read as one segment of a padded copy.
 _FEW_CHANNELS = 16
-# With so many channels in and out, and so many places in an image, Winograd's filtering is faster
-# than the direct sum on the matrix unit.  Its weights, which are large, are then transformed in
-# every call, so that none are kept.
-_MANY_CHANNELS, _MANY_PLACES = 256, 1 << 12
-# Gradients of so many outputs are filled up with zeros to whole vectors.
-_FEWEST_PADDED = 32
-# So many shapes of images are planned for and remembered with the filters.
-_MOST_PLANS = 16
+# With as many channels in and out, and positions in an image, Winograd is faster than AMX.  Its
+# large transformed weights are then computed in every call and not kept.
+_MANY_CHANNELS, _MANY_POSITIONS = 256, 1 << 12
+# Gradients of at least as many outputs are padded with zeros to whole vectors.
+_MIN_PADDED = 32
+# Number of call shapes whose plans are cached with the filters.
+_MAX_PLANS = 16
 
 
 class Filters:
-    """A weight on its way into the kernels, packed when a kernel first asks for it.
+    """A convolution weight, packed when a kernel first needs it.
 
     Attributes
     ----------
     shape, dtype
         Of the weight, (O, C / groups, kH, kW).
     kept : bool
-        Whether it is used more than once.
+        Whether several calls use it.
     scale : numpy.ndarray, optional
-        By what each output's filter is multiplied.
+        Factor of each output channel's filter.
     """
 
     def __init__(self, weight: Array, groups: int, kept: bool, scale: Array | None = None) -> None:
@@ -63,28 +63,28 @@ class Filters:
         self._rows = nhwc(weight)
         self._groups = groups
         self._panels: Array | None = None
-        self._lanes: Array | None = None
+        self._grouped: Array | None = None
         self._transformed: Array | None = None
-        # By shape and options of a call: size of the result, panels, and what shapes decide.
+        # By shape and options of a call: output shape, panels, AMX plan.
         self.plans: dict[Hashable, tuple[Shape, Array, Plan]] = {}
 
     def panels(self) -> Array:
-        """The weights packed for the direct sum."""
+        """Return the weights packed for implicit GEMM and AMX."""
         if self._panels is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
             panels = pack(self._rows, self._groups, rows, columns)
             self._panels = self._scaled(panels, self._groups)
         return self._panels
 
-    def lanes(self) -> Array:
-        """All groups' weights packed for groups that are few lanes of a vector each."""
-        if self._lanes is None:
+    def grouped_panels(self) -> Array:
+        """Return the weights packed for narrow groups."""
+        if self._grouped is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
-            self._lanes = pack_grouped(self._scaled_rows(), self._groups, rows, columns)
-        return self._lanes
+            self._grouped = pack_grouped(self._scaled_rows(), self._groups, rows, columns)
+        return self._grouped
 
     def transformed(self, kept: bool) -> Array | winograd.UnpackedFilters:
-        """The weights for Winograd's filtering: packed and ``kept``, or to be packed once."""
+        """Return the weights for Winograd: packed and ``kept``, or still to be transformed."""
         if not kept:
             return winograd.UnpackedFilters(self._scaled_rows(), transposed=False)
         if self._transformed is None:
@@ -98,10 +98,7 @@ class Filters:
         return rows
 
     def _scaled(self, panels: Array, groups: int) -> Array:
-        """Multiply (..., P, K, NR), where each group's last columns may belong to no output.
-
-        In place, so before other threads are shown the panels.
-        """
+        """Scale panels (..., P, K, NR) in place; a group's last columns may belong to no output."""
         if self.scale is None:
             return panels
         count, _, width = panels.shape[-3:]
@@ -121,15 +118,12 @@ def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> 
 
 
 def _whole_vectors(channels: int) -> int:
-    """The number of channels that whole vectors have, for Winograd's filtering of gradients.
-
-    Of few channels the zeros would be a large part, so their number is returned as it is.
-    """
-    return -(-channels // VL) * VL if channels >= _FEWEST_PADDED else channels
+    """Round channels up to whole vectors, for Winograd gradients; few channels stay as they are."""
+    return -(-channels // VL) * VL if channels >= _MIN_PADDED else channels
 
 
 def _with_zeros(g: Array) -> Array:
-    """Gradients (N, H, W, O) with channels of zeros up to a whole vector."""
+    """Pad gradients (N, H, W, O) with zero channels to whole vectors."""
     missing = _whole_vectors(g.shape[3]) - g.shape[3]
     if not missing:
         return g
@@ -140,7 +134,7 @@ def _with_zeros(g: Array) -> Array:
 
 
 def _use_amx(length: int, outputs: int, groups: int) -> bool:
-    """Whether the matrix unit is there, and as many numbers for each tap as make it worth while."""
+    """Return whether AMX is present and pays for taps of ``length`` elements."""
     wide = groups == 1 or outputs // groups >= _FEW_CHANNELS
     return amx_support.available() and length >= _FEW_CHANNELS and wide
 
@@ -149,7 +143,7 @@ def _use_amx(length: int, outputs: int, groups: int) -> bool:
 def _geometry(
     size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> tuple[int, int, Array, Array]:
-    """Height and width of the result, and where the taps read, relative to place * stride."""
+    """Return output height and width, and the offsets of the taps' rows and columns."""
     sides, offsets = [], []
     for i in range(2):
         reach = dilation[i] * (kernel[i] - 1) + 1
@@ -169,7 +163,7 @@ def conv2d(
     residual: Array | None = None,
     activation: str | None = None,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, then the activation."""
+    """See `lucid.kernels.reference.conv.conv2d`."""
     filters = weight if isinstance(weight, Filters) else Filters(weight, groups, kept=False)
     if x.dtype != np.float32 or filters.dtype != np.float32:
         options = (stride, padding, dilation, groups, residual, activation)
@@ -194,10 +188,10 @@ def conv2d(
     out = y.transpose(0, 2, 3, 1)
     source = nhwc(x)
     added = None if residual is None else nhwc(residual)
-    joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
-    length = kw * c if joined else c
+    merged = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
+    length = kw * c if merged else c
     use_amx = _use_amx(length, o, groups)
-    large = min(c, o) >= _MANY_CHANNELS and ho * wo >= _MANY_PLACES
+    large = min(c, o) >= _MANY_CHANNELS and ho * wo >= _MANY_POSITIONS
     direct = use_amx and filters.kept and not large
     kept = filters.kept and not use_amx
     if (
@@ -208,21 +202,21 @@ def conv2d(
         weights = filters.transformed(kept)
         winograd.convolve_winograd(source, weights, bias, added, code, out, top, left)
         return y
-    if joined:
+    if merged:
         column_offsets = np.zeros(1, np.int64)
         if not use_amx:
             source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
             row_offsets = row_offsets + top
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
-    if groups > 1 and fits(x.shape[1], o, groups):
-        convolve_grouped(source, filters.lanes(), bias, added, code, out, grid, groups)
+    if groups > 1 and is_supported(x.shape[1], o, groups):
+        convolve_grouped(source, filters.grouped_panels(), bias, added, code, out, grid, groups)
         return y
     if use_amx:
-        margins = (left, right) if joined else (0, 0)
+        margins = (left, right) if merged else (0, 0)
         panels = filters.panels()
         plan = plan_amx(source.shape, panels, grid, groups, length, margins)
         run_amx(plan, source, panels, bias, added, code, out)
-        if filters.kept and len(filters.plans) < _MOST_PLANS:
+        if filters.kept and len(filters.plans) < _MAX_PLANS:
             filters.plans[call] = ((n, o, ho, wo), panels, plan)
         return y
     convolve(source, filters.panels(), bias, added, code, out, grid, groups)
@@ -241,8 +235,7 @@ def conv2d_input_gradient(
 ) -> Array:
     """See `lucid.kernels.reference.conv.conv2d_input_gradient`.
 
-    With a stride, pixels in different phases of it are reached by different taps:
-    each phase is a convolution of its own.
+    With a stride, each phase of it has its own taps and is a convolution of its own.
     """
     if g.dtype != np.float32 or weight.dtype != np.float32:
         return reference.conv2d_input_gradient(
@@ -268,16 +261,16 @@ def conv2d_input_gradient(
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
     if any(len(taps) == 0 for _, _, taps, _ in (*row_phases, *column_phases)):
-        begin(out, added)
+        initialize_output(out, added)
     filters = nhwc(weight)
-    lanes = groups > 1 and fits(groups * cg, o, groups)
+    grouped = groups > 1 and is_supported(groups * cg, o, groups)
     for y0, rows, row_taps, row_offsets in row_phases:
         for x0, columns, column_taps, column_offsets in column_phases:
             if not len(row_taps) or not len(column_taps):
                 continue
             grid = Grid(rows, columns, (1, 1), row_offsets, column_offsets, (y0, x0), stride)
             taps = (row_taps, column_taps)
-            if lanes:
+            if grouped:
                 panels = pack_grouped(filters, groups, *taps, transposed=True)
                 convolve_grouped(source, panels, None, added, 0, out, grid, groups)
                 continue
@@ -293,9 +286,7 @@ def conv2d_input_gradient(
 def _phases(
     size: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> list[tuple[int, int, Array, Array]]:
-    """For each phase of the stride along one axis: its first pixel, how many pixels it has,
-    the taps that reach them, and where each tap reads, relative to the pixel's number.
-    """
+    """Return first pixel, size, taps and tap offsets of each phase of the stride along an axis."""
     phases = []
     for first in range(min(stride, size)):
         taps = [tap for tap in range(kernel) if (first + padding - tap * dilation) % stride == 0]
@@ -314,7 +305,7 @@ def conv2d_weight_gradient(
     dilation: Pair,
     groups: int,
 ) -> Array:
-    """Gradient of the weight: products of windows and output gradients, summed over places."""
+    """See `lucid.kernels.reference.conv.conv2d_weight_gradient`."""
     if g.dtype != np.float32 or x.dtype != np.float32:
         return reference.conv2d_weight_gradient(
             g, x, weight_shape, stride, padding, dilation, groups
@@ -324,8 +315,8 @@ def conv2d_weight_gradient(
         return np.zeros((o, kh, kw, c), np.float32).transpose(0, 3, 1, 2)
     source, gradient = nhwc(x), nhwc(g)
     (top, bottom), (left, right) = padding
-    joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
-    length = kw * c if joined else c
+    merged = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
+    length = kw * c if merged else c
     use_amx = _use_amx(length, o, groups)
     if _suits_winograd(
         (kh, kw), stride, dilation, groups
@@ -336,11 +327,11 @@ def conv2d_weight_gradient(
     rows = np.arange(kh) * dilation[0] - top
     columns = np.arange(kw) * dilation[1] - left
     if (kh, kw) == stride == (1, 1) and not np.any(padding):
-        # One line of all places, which fills the blocks that lines of images are cut into.
+        # One line of all positions, which fills the blocks better than the lines of images.
         source = source.reshape(1, -1, 1, source.shape[3])
         gradient = gradient.reshape(1, -1, 1, o)
-    if joined:
-        # A row of the kernel is one run of the padded image.
+    if merged:
+        # A row of the window is one run of the padded image.
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         rows, columns = rows + top, np.zeros(1, np.int64)
     fills = use_amx and fills_tiles(gradient.shape, rows, columns, stride, source.shape[2])

@@ -1,4 +1,4 @@
-"""Functions of one element over large arrays, in one pass on all threads."""
+"""Elementwise functions of large arrays, in one pass on all threads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from lucid.kernels.compiled.jit import GRAIN, Array, dense, kernel
-from lucid.kernels.layout import as_lines
+from lucid.kernels.layout import flatten_in_memory_order
 from lucid.kernels.memory import empty
 from lucid.kernels.reference import elementwise as reference
 from lucid.kernels.threads import parallel_for
 
-# Of fewer elements NumPy's way costs less than finding out how they lie.
+# With fewer elements NumPy is faster.
 _LARGE = 1 << 14
 
 
@@ -23,8 +23,8 @@ def _erf(start, stop, x, y):  # type: ignore[no-untyped-def]
         y[i] = math.erf(x[i])
 
 
-# The kernels below run over slices, from 0: of indices that may be negative Numba takes
-# care one by one, which costs half of the speed.
+# The kernels below index slices from 0: the wraparound of possibly negative indices costs half
+# the speed.
 
 
 @kernel
@@ -46,7 +46,7 @@ def _relu(start: int, stop: int, x: Array, y: Array) -> None:
     x, y = x[start:stop], y[start:stop]
     zero = y.dtype.type(0)
     for i in range(len(y)):
-        y[i] = zero if x[i] < 0 else x[i]  # NaN comes through
+        y[i] = zero if x[i] < 0 else x[i]  # NaN propagates
 
 
 @kernel
@@ -58,57 +58,61 @@ def _relu_backward(start: int, stop: int, g: Array, y: Array, gx: Array) -> None
 
 
 def erf(x: Array) -> Array:
-    """The error function of every element."""
-    line = dense(x).reshape(-1)
-    y = np.empty_like(line)
-    parallel_for(_erf, line.size, line, y, grain=4096)
+    """See `lucid.kernels.reference.elementwise.erf`."""
+    out = dense(x).reshape(-1)
+    y = np.empty_like(out)
+    parallel_for(_erf, out.size, out, y, grain=4096)
     return y.reshape(x.shape)
 
 
 def add(a: Array, b: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.add`."""
-    lines = large_lines(a, b)
-    return reference.add(a, b) if lines is None else mapped(_add, lines, a)
+    flat = flatten_if_large(a, b)
+    return reference.add(a, b) if flat is None else run_elementwise(_add, flat, a)
 
 
 def add_into(total: Array, other: Array) -> None:
     """See `lucid.kernels.reference.elementwise.add_into`."""
-    lines = large_lines(total, other)
-    if lines is None or np.may_share_memory(total, other):
+    flat = flatten_if_large(total, other)
+    if flat is None or np.may_share_memory(total, other):
         reference.add_into(total, other)
     else:
-        parallel_for(_add_into, total.size, *lines, grain=GRAIN)
+        parallel_for(_add_into, total.size, *flat, grain=GRAIN)
 
 
 def relu(x: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.relu`."""
-    lines = large_lines(x)
-    return reference.relu(x) if lines is None else mapped(_relu, lines, x)
+    flat = flatten_if_large(x)
+    return reference.relu(x) if flat is None else run_elementwise(_relu, flat, x)
 
 
 def relu_backward(g: Array, y: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.relu_backward`."""
-    lines = large_lines(g, y)
-    return reference.relu_backward(g, y) if lines is None else mapped(_relu_backward, lines, y)
+    flat = flatten_if_large(g, y)
+    if flat is None:
+        return reference.relu_backward(g, y)
+    return run_elementwise(_relu_backward, flat, y)
 
 
-def large_lines(*arrays: Array) -> list[Array] | None:
-    """The values in the order of memory; None where the reference is the better way."""
+def flatten_if_large(*arrays: Array) -> list[Array] | None:
+    """Return flat views in memory order, or None if the reference should run instead."""
     first = arrays[0]
     if first.size < _LARGE or first.dtype not in (np.float32, np.float64):
         return None
     for array in arrays:
         if array.shape != first.shape or array.dtype != first.dtype:
             return None
-        if not (array.flags.aligned and array.flags.writeable):  # to Numba these are other types
+        if not (array.flags.aligned and array.flags.writeable):  # other types to Numba
             return None
-    return as_lines(*arrays)
+    return flatten_in_memory_order(*arrays)
 
 
-def mapped(function: Callable[..., None], lines: list[Array], like: Array, *settings: int) -> Array:
-    """What a kernel makes of lines, in the shape and the order in memory of ``like``."""
-    line = empty((like.size,), like.dtype)
-    parallel_for(function, like.size, *lines, line, *settings, grain=GRAIN)
+def run_elementwise(
+    function: Callable[..., None], flat: list[Array], like: Array, *settings: int
+) -> Array:
+    """Run a kernel over flat inputs; return the output in the shape and layout of ``like``."""
+    out = empty((like.size,), like.dtype)
+    parallel_for(function, like.size, *flat, out, *settings, grain=GRAIN)
     order = sorted(range(like.ndim), key=lambda axis: -like.strides[axis])
-    ordered = line.reshape([like.shape[axis] for axis in order])
+    ordered = out.reshape([like.shape[axis] for axis in order])
     return ordered.transpose(np.argsort(order))

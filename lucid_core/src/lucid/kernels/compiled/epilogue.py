@@ -1,8 +1,7 @@
-"""Activations at the end of the hand-written kernels, on sums that are still in registers.
+"""Activations fused into the hand-written kernels, on sums that are still in registers.
 
-ReLU and ReLU6 are a few instructions in place.  The others go through a buffer on the stack
-and one function that all kernels of a module call, so that a kernel grows by a branch for all
-of them, and its loops keep their registers.
+ReLU and ReLU6 are inlined.  The others go through a buffer on the stack and one function
+shared by all kernels of a module, so that they cost a kernel one branch and no registers.
 """
 
 from __future__ import annotations
@@ -37,34 +36,34 @@ from lucid.kernels.compiled.vector_ir import (
 __all__ = ["emit_activation"]
 
 _BITS = ir.VectorType(ir.IntType(32), VL)
-# exp(r) = 1 + r + r^2 * polynomial(r), highest power first, for |r| <= log(2) / 2: Taylor's
-# coefficients, whose remainder of r^8 / 8! is below the accuracy of float32.
+# exp(r) = 1 + r + r^2 * polynomial(r) for |r| <= log(2) / 2: Taylor coefficients, highest power
+# first; the remainder r^8 / 8! is below the precision of float32.
 _TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2)
-# log(2) as a number of few bits, so that its multiples are exact, and the rest.
+# log(2), split so that multiples of the first part are exact (Cody and Waite).
 _LOG2_HIGH, _LOG2_LOW = 0.693359375, -2.12194440054690583e-4
-# Added to a small number, it leaves the nearest integer in the lowest bits.
+# Added to a small number, rounds it to an integer in the lowest bits.
 _ROUND = 1.5 * 2**23
-# The exponential of smaller numbers is 0 beside 1.
-_LEAST = -86.0
+# exp of smaller arguments is flushed to 0.
+_MIN_EXPONENT = -86.0
 
 
 def emit_activation(b: Any, flags: Any, values: list[Any]) -> list[Any]:
-    """The vectors after the activation whose code is in ``flags``; see `CODES`."""
+    """Apply the activation whose code is in ``flags`` to the vectors; see `CODES`."""
 
     def relu(values: list[Any]) -> list[Any]:
-        values = [_at_least(b, value, 0) for value in values]
-        return apply_if(b, flags, CLIP, values, lambda v: [_at_most(b, x, 6) for x in v])
+        values = [_maximum(b, value, 0) for value in values]
+        return apply_if(b, flags, CLIP, values, lambda v: [_minimum(b, x, 6) for x in v])
 
     values = apply_if(b, flags, RELU, values, relu)
     return apply_if(b, flags, OTHERS, values, lambda v: _by_call(b, flags, v))
 
 
-def _at_least(b: Any, value: Any, bound: float) -> Any:
-    """The vector with ``bound`` for what is below; NaN is not, so it stays."""
+def _maximum(b: Any, value: Any, bound: float) -> Any:
+    """Clamp a vector from below; NaN propagates."""
     return b.select(b.fcmp_ordered("<", value, splat(bound)), splat(bound), value)
 
 
-def _at_most(b: Any, value: Any, bound: float) -> Any:
+def _minimum(b: Any, value: Any, bound: float) -> Any:
     return b.select(b.fcmp_ordered(">", value, splat(bound)), splat(bound), value)
 
 
@@ -72,7 +71,7 @@ def _by_call(b: Any, flags: Any, values: list[Any]) -> list[Any]:
     count = len(values)
     with b.goto_entry_block():
         buffer = b.alloca(ir.ArrayType(FLOAT, count * VL))
-        buffer.align = 16  # more than the stack's own alignment would cost every call
+        buffer.align = 16  # more than the alignment of the stack would slow down every call
         at = b.ptrtoint(buffer, ADDRESS)
     for i, value in enumerate(values):
         store_vector(b, value, at, 4 * VL * i)
@@ -81,7 +80,7 @@ def _by_call(b: Any, flags: Any, values: list[Any]) -> list[Any]:
 
 
 def _function(module: Any) -> Any:
-    """The function that applies an activation to so many bytes at an address, in place."""
+    """Return the function that applies an activation in place to some bytes at an address."""
     name = f"lucid_activate_{VL}"
     if name in module.globals:
         return module.globals[name]
@@ -100,15 +99,15 @@ def _function(module: Any) -> Any:
         offset.add_incoming(constant(0), entry)
         at = b.add(address, offset)
         store_vector(b, emit(b, load_vector(b, at)), at)
-        onward = b.add(offset, constant(4 * VL))
-        offset.add_incoming(onward, loop)
-        b.cbranch(b.icmp_signed("<", onward, size), loop, done)
+        following = b.add(offset, constant(4 * VL))
+        offset.add_incoming(following, loop)
+        b.cbranch(b.icmp_signed("<", following, size), loop, done)
     ir.IRBuilder(done).ret_void()
     return function
 
 
 def _hardsigmoid(b: Any, x: Any) -> Any:
-    shifted = _at_most(b, _at_least(b, b.fadd(x, splat(3)), 0), 6)
+    shifted = _minimum(b, _maximum(b, b.fadd(x, splat(3)), 0), 6)
     return b.fmul(shifted, splat(1 / 6))
 
 
@@ -117,7 +116,7 @@ def _hardswish(b: Any, x: Any) -> Any:
 
 
 def _sigmoid(b: Any, x: Any) -> Any:
-    """``1 / (1 + e)`` where x is not negative, else ``e / (1 + e)``, with e = exp(-abs(x))."""
+    """Compute ``1 / (1 + e)`` for x >= 0, else ``e / (1 + e)``, with e = exp(-abs(x))."""
     one = splat(1)
     negative = b.fcmp_ordered("<", x, splat(0))
     e = _exp(b, b.select(negative, x, b.fsub(splat(0), x)))
@@ -129,9 +128,9 @@ def _silu(b: Any, x: Any) -> Any:
 
 
 def _exp(b: Any, x: Any) -> Any:
-    """Exponential of numbers that are not positive: 2^n * exp(r), with x = n log(2) + r."""
-    tiny = b.fcmp_ordered("<", x, splat(_LEAST))
-    x = b.select(tiny, splat(_LEAST), x)
+    """Compute exp(x) for x <= 0 as 2^n * exp(r), with x = n log(2) + r."""
+    tiny = b.fcmp_ordered("<", x, splat(_MIN_EXPONENT))
+    x = b.select(tiny, splat(_MIN_EXPONENT), x)
     shifted = multiply_add(b, x, splat(1.4426950408889634), splat(_ROUND))
     n = b.fsub(shifted, splat(_ROUND))
     r = multiply_add(b, n, splat(-_LOG2_HIGH), x)
@@ -140,7 +139,7 @@ def _exp(b: Any, x: Any) -> Any:
     for coefficient in _TAYLOR[1:]:
         series = multiply_add(b, series, r, splat(coefficient))
     value = b.fadd(multiply_add(b, b.fmul(r, r), series, r), splat(1))
-    # n is added to the exponent.  NaN stays NaN: r is, and only its exponent's bits change.
+    # Add n to the exponent bits; NaN is restored below.
     exponent = b.shl(b.bitcast(shifted, _BITS), ir.Constant(_BITS, [23] * VL))
     scaled = b.bitcast(b.add(b.bitcast(value, _BITS), exponent), VECTOR)
     scaled = b.select(b.fcmp_unordered("uno", x, x), x, scaled)

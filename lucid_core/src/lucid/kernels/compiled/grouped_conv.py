@@ -1,13 +1,12 @@
-"""Convolutions of many narrow groups, down to one channel each, a group in a few lanes.
+"""Grouped convolution with narrow groups, down to depthwise, without products by zero.
 
-The micro-kernel multiplies a number by vectors of outputs that all see it.  With four channels
-a group, a vector of 16 outputs is four groups, and each of its numbers is seen by four
-lanes only.  So here a vector of inputs is multiplied, lane by lane, by a vector of weights: for
-every channel c of a group, each lane takes number c of its own group (a shuffle
-within the vector; none where a group is one channel).  Nothing is multiplied by a zero that
-only fills up, and no group sees what is in another, NaN included.
+The micro-kernel multiplies an element by vectors of outputs that all read it.  With four channels
+a group, a vector of 16 outputs covers four groups, and only four of its lanes read an element.
+So here vectors of inputs and weights are multiplied lane by lane: for every channel c of a group,
+each lane takes channel c of its own group (a shuffle; none for depthwise).  Groups stay
+independent, for NaN too.
 
-Places and taps are described, and found, as in :mod:`.implicit_gemm`.
+Grid and taps are those of :mod:`.implicit_gemm`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from numba.extending import intrinsic
 from lucid.kernels.compiled.epilogue import emit_activation
 from lucid.kernels.compiled.implicit_gemm import Grid, find_addresses, partition
 from lucid.kernels.compiled.jit import kernel
-from lucid.kernels.compiled.microkernel import ADD, NR, ROWS
+from lucid.kernels.compiled.microkernel import ADD, MR, NR
 from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
@@ -43,31 +42,31 @@ from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
-__all__ = ["convolve_grouped", "fits", "multiply_grouped", "pack_grouped", "rows_at_once"]
+__all__ = ["convolve_grouped", "is_supported", "multiply_grouped", "pack_grouped", "rows_at_once"]
 
 Pair = tuple[int, int]
 
 _NV = NR // VL
 _WIDTHS = tuple(1 << i for i in range(VL.bit_length()))
 _ARGUMENTS = 10
-# Bytes of weights that may be gone through again for every few places.
+# Bytes of weights that may be read again for every block of MR rows.
 _FEW_WEIGHTS = 1 << 14
 
 
-def fits(channels: int, outputs: int, groups: int) -> bool:
-    """Whether so many channels and outputs in all go this way."""
+def is_supported(channels: int, outputs: int, groups: int) -> bool:
+    """Return whether these numbers of channels suit the kernel."""
     return channels == outputs and channels // groups in _WIDTHS
 
 
 def rows_at_once(width: int) -> int:
-    """Places whose sums stay in registers, beside the weights of a tap; ROWS is a multiple."""
+    """Return how many positions fit the registers, with the weights of a tap; it divides MR."""
     beside = 2 * _NV if width == VL else _NV * (width + 1)
     free = NUM_REGISTERS - beside
-    return max(rows for rows in range(1, ROWS + 1) if ROWS % rows == 0 and _NV * rows <= free)
+    return max(rows for rows in range(1, MR + 1) if MR % rows == 0 and _NV * rows <= free)
 
 
 def _emit(module: Any, width: int) -> Any:
-    """The function for groups of ``width`` channels; see :func:`_multiply_grouped`."""
+    """Return the function for groups of ``width`` channels; see :func:`_multiply_grouped`."""
     name = f"lucid_grouped_{width}x{VL}"
     if name in module.globals:
         return module.globals[name]
@@ -84,21 +83,21 @@ def _emit(module: Any, width: int) -> Any:
     b.branch(loop)
 
     b = ir.IRBuilder(loop)
-    begun = [constant(0), a, weights, *initial]
-    phis = [b.phi(value.type) for value in begun]
+    initial_state = [constant(0), a, weights, *initial]
+    phis = [b.phi(value.type) for value in initial_state]
     index, table, w, *sums = phis
-    places = [b.add(load_address(b, table, i), shift) for i in range(size)]
-    sums = _tap(b, width, places, w, sums)
-    onward = [
+    pixels = [b.add(load_address(b, table, i), shift) for i in range(size)]
+    sums = _tap(b, width, pixels, w, sums)
+    next_state = [
         b.add(index, constant(1)),
         b.add(table, b.shl(ld, constant(3))),
         b.add(w, constant(4 * NR * width)),
         *sums,
     ]
-    for phi, first, next_ in zip(phis, begun, onward, strict=True):
+    for phi, first, next_ in zip(phis, initial_state, next_state, strict=True):
         phi.add_incoming(first, entry)
         phi.add_incoming(next_, loop)
-    b.cbranch(b.icmp_signed("<", onward[0], segments), loop, out)
+    b.cbranch(b.icmp_signed("<", next_state[0], segments), loop, out)
 
     b = ir.IRBuilder(out)
 
@@ -116,30 +115,32 @@ def _emit(module: Any, width: int) -> Any:
     return function
 
 
-def _tap(b: Any, width: int, places: list[Any], w: Any, sums: list[Any]) -> list[Any]:
-    """Add one tap of all ``places`` to ``sums``, a vector for each place and column."""
+def _tap(b: Any, width: int, pixels: list[Any], w: Any, sums: list[Any]) -> list[Any]:
+    """Add one tap of all ``pixels`` to ``sums``, a vector for each pixel and column."""
     sums = list(sums)
 
     def weight(c: int, j: int) -> Any:
         return load_vector(b, w, 4 * (c * NR + j * VL))
 
-    if width == VL:  # a group is a vector: its numbers are seen by all lanes
+    if width == VL:  # a group is a vector: all lanes read all of its channels
         for c in range(width):
             columns = [weight(c, j) for j in range(_NV)]
             for n in range(len(sums)):
                 i, j = divmod(n, _NV)
-                number = b.load(pointer(b, places[i], 4 * (j * VL + c)), align=4, typ=FLOAT)
-                sums[n] = multiply_add(b, broadcast(b, number), columns[j], sums[n])
+                element = b.load(pointer(b, pixels[i], 4 * (j * VL + c)), align=4, typ=FLOAT)
+                sums[n] = multiply_add(b, broadcast(b, element), columns[j], sums[n])
         return sums
     loaded = [[weight(c, j) for j in range(_NV)] for c in range(width)]
     for n in range(len(sums)):
         i, j = divmod(n, _NV)
-        values = load_vector(b, places[i], 4 * j * VL)
+        values = load_vector(b, pixels[i], 4 * j * VL)
         for c in range(width):
-            own = values
+            operand = values
             if width > 1:
-                own = shuffle(b, values, values, [lane // width * width + c for lane in range(VL)])
-            sums[n] = multiply_add(b, own, loaded[c][j], sums[n])
+                operand = shuffle(
+                    b, values, values, [lane // width * width + c for lane in range(VL)]
+                )
+            sums[n] = multiply_add(b, operand, loaded[c][j], sums[n])
     return sums
 
 
@@ -147,16 +148,16 @@ def _multiply_grouped(
     context: Any, width: Any, a: Any, segments: Any, shift: Any, weights: Any,
     y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any,
 ) -> Any:  # fmt: skip
-    """Sums of NR outputs at :func:`rows_at_once` places, for groups of ``width`` channels.
+    """Compute NR sums at :func:`rows_at_once` positions, for groups of ``width`` channels.
 
-    All are int64, and mostly those of :func:`.microkernel.multiply_block`.
+    All arguments are int64; those not listed are as in :func:`.microkernel.multiply_block`.
 
     a, segments, ld
-        Table of ``segments`` x ``ld`` addresses: for each tap, the pixels that it reads.
+        Table of ``segments`` x ``ld`` addresses: the pixels that each tap reads.
     shift
         Bytes from there to the first of the NR channels.
     weights
-        Address of (segments, width, NR) numbers.
+        Address of (segments, width, NR) elements.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
@@ -187,66 +188,68 @@ def _convolve(
     residual: Array,
     y: Array,
     grid: Pair,
-    step: Pair,
+    in_stride: Pair,
     row_offsets: Array,
     column_offsets: Array,
-    first: Pair,
-    pace: Pair,
+    out_start: Pair,
+    out_stride: Pair,
     tasks: Pair,
     width: int,
     size: int,
     flags: int,
 ) -> None:
-    """Items start..stop-1 of ``tasks``: blocks of places x bands of panels."""
+    """Items start..stop-1 of ``tasks``: blocks of positions x bands of panels."""
     blocks, bands = tasks
     channels = x.shape[3]
-    places = len(x) * grid[0] * grid[1]
+    positions = len(x) * grid[0] * grid[1]
     n_panels, k, _ = panels.shape
     segments = k // width
     zeros = np.zeros(channels, np.float32)
-    largest = -(-places // blocks)
-    most = -(-largest // ROWS)
-    sources = np.empty((most, segments, ROWS), np.int64)
-    targets = np.empty((most, ROWS), np.int64)
+    largest_block = -(-positions // blocks)
+    max_row_blocks = -(-largest_block // MR)
+    sources = np.empty((max_row_blocks, segments, MR), np.int64)
+    targets = np.empty((max_row_blocks, MR), np.int64)
     for item in range(start, stop):
         block, band = item // bands, item % bands
-        place0, place1 = places * block // blocks, places * (block + 1) // blocks
+        position0, position1 = positions * block // blocks, positions * (block + 1) // blocks
         find_addresses(
-            ROWS, place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first,
-            pace, 0, 0, sources, targets,
+            MR, position0, position1, x, y, zeros, grid, in_stride, row_offsets, column_offsets,
+            out_start, out_stride, 0, 0, sources, targets,
         )  # fmt: skip
         panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
-        bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
-        # As in :mod:`.implicit_gemm`: what is gone through again should stay in the cache.
-        by_bundle = wide * k * NR * 4 <= _FEW_WEIGHTS
-        for n in range(bundles * wide):
-            bundle, p = (n // wide, n % wide) if by_bundle else (n % bundles, n // bundles)
+        row_blocks, wide = -(-(position1 - position0) // MR), panel1 - panel0
+        # As in :mod:`.implicit_gemm`: what is read repeatedly should stay in the cache.
+        rows_outer = wide * k * NR * 4 <= _FEW_WEIGHTS
+        for n in range(row_blocks * wide):
+            row_block, p = (
+                (n // wide, n % wide) if rows_outer else (n % row_blocks, n // row_blocks)
+            )
             p += panel0
-            filled = min(ROWS, place1 - place0 - bundle * ROWS)
+            filled = min(MR, position1 - position0 - row_block * MR)
             shift = min(p * NR, channels - NR) * 4
             for r in range(0, filled, size):
                 multiply_grouped(
                     width,
-                    sources[bundle].ctypes.data + r * 8,
+                    sources[row_block].ctypes.data + r * 8,
                     segments,
                     shift,
                     panels.ctypes.data + p * k * NR * 4,
-                    targets[bundle].ctypes.data + r * 8,
+                    targets[row_block].ctypes.data + r * 8,
                     y.ctypes.data + shift,
                     bias.ctypes.data + shift,
                     residual.ctypes.data + shift,
                     flags,
-                    ROWS,
+                    MR,
                 )
 
 
 def pack_grouped(
     w: Array, groups: int, rows: Array, columns: Array, transposed: bool = False
 ) -> Array:
-    """Weights as panels (P, K, NR), K = taps * channels of a group.
+    """Pack weights into panels (P, K, NR), K = taps * channels of a group.
 
-    A last panel of fewer outputs begins so much earlier, and has some of the one before again;
-    a first one has zeros.
+    A last panel with fewer outputs starts earlier and repeats some of the previous one; a single
+    panel is padded with zeros.
 
     Parameters
     ----------
@@ -254,9 +257,9 @@ def pack_grouped(
         (O, kH, kW, O / groups).
     groups : int
     rows, columns : numpy.ndarray of int64
-        The taps to be packed.
+        Taps to pack.
     transposed : bool, default False
-        Whether outputs and channels change places, as gradients of inputs need them.
+        Whether to exchange outputs and channels, for input gradients.
     """
     taken = w[:, rows[:, None], columns]
     if transposed:
@@ -281,13 +284,12 @@ def convolve_grouped(
     grid: Grid,
     groups: int,
 ) -> None:
-    """As :func:`.implicit_gemm.convolve`, with the weights of :func:`pack_grouped`.
+    """Convolve as :func:`.implicit_gemm.convolve` does, with weights from :func:`pack_grouped`.
 
-    Fewer channels than a panel has outputs are copied into as many, which costs less than
-    computing each group by itself.
+    Fewer than NR channels are padded to NR, which costs less than one group at a time.
     """
-    places = len(x) * grid.rows * grid.columns
-    if not places:
+    positions = len(x) * grid.rows * grid.columns
+    if not positions:
         return
     channels = x.shape[3]
     if channels < NR:
@@ -297,9 +299,9 @@ def convolve_grouped(
         many = NR * groups // channels
         convolve_grouped(_padded(x, NR), panels, more, other, activation, wide, grid, many)
         rows, columns = (
-            slice(first, first + count * pace, pace)
-            for first, count, pace in zip(
-                grid.first, (grid.rows, grid.columns), grid.pace, strict=True
+            slice(first, first + count * out_stride, out_stride)
+            for first, count, out_stride in zip(
+                grid.out_start, (grid.rows, grid.columns), grid.out_stride, strict=True
             )
         )
         y[:, rows, columns] = wide[:, rows, columns, :channels]
@@ -307,7 +309,7 @@ def convolve_grouped(
     start = np.zeros(channels, np.float32)
     if bias is not None:
         start[:] = bias
-    tasks = partition(places, x, panels, grid, 1)
+    tasks = partition(positions, x, panels, grid, 1)
     width = channels // groups
     parallel_for(
         _convolve,
@@ -318,11 +320,11 @@ def convolve_grouped(
         y if residual is None else residual,
         y,
         (grid.rows, grid.columns),
-        grid.step,
+        grid.in_stride,
         grid.row_offsets,
         grid.column_offsets,
-        grid.first,
-        grid.pace,
+        grid.out_start,
+        grid.out_stride,
         tasks,
         width,
         rows_at_once(width),
@@ -331,7 +333,7 @@ def convolve_grouped(
 
 
 def _padded(a: Array, size: int) -> Array:
-    """A copy whose last axis is filled up to ``size`` by zeros."""
+    """Pad the last axis with zeros to ``size``."""
     padded = empty((*a.shape[:-1], size), np.float32)
     padded[..., : a.shape[-1]] = a
     padded[..., a.shape[-1] :] = 0

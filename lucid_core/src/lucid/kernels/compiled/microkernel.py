@@ -1,17 +1,16 @@
-"""The one inner loop of convolutions and matrix products, written as LLVM IR.
+"""Register-blocked micro-kernel of convolutions and matrix products, written as LLVM IR.
 
-It computes a block of ``rows x NR`` numbers, ``Y[r, j] = sum_k A[r, k] * B[k, j]``,
-entirely in registers: each number of A is broadcast and multiplied into NV vectors
-of B.  A compiler does not find this form by itself, so it is spelled out here; all
-around it is ordinary Numba.
+It computes a block of MR x NR sums, ``Y[r, j] = sum_k A[r, k] * B[k, j]``, in vector registers:
+each element of A is broadcast and multiplied by the NV vectors of a row of B, as in Goto and
+van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.  Compilers do not find
+this form, so it is spelled out here; all around it is ordinary Numba.
 
-Nothing has to be copied together beforehand.  The sum over k runs in *segments*;
-for every segment a table gives the address where each row of A continues, and
-where B does.  A window of a convolution is one segment for each of its taps
-(implicit im2col; taps that fall outside of the image point to zeros).
+A need not be packed.  The sum over k runs in *segments*; tables have the address of each row of
+A and of B in each segment.  A window of a convolution is one segment for each of its taps
+(implicit GEMM); taps outside of the image point to zeros.
 
-Sizes: with 32 vector registers (AVX-512, NEON) 12 rows x 2 vectors of sums, two
-vectors of B and one broadcast; with 16 (SSE, AVX2) 6 rows x 2.
+With 32 vector registers (AVX-512, NEON) a block is 12 rows x 2 vectors; with 16 (SSE, AVX2) it
+is 6 x 2.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ from lucid.kernels.compiled.vector_ir import (
 __all__ = [
     "ACCUMULATE",
     "ADD",
+    "MR",
     "NR",
-    "ROWS",
     "block_size",
     "copy_runs",
     "multiply_block",
@@ -53,65 +52,66 @@ __all__ = [
 ]
 
 _NV = 2
-#: Columns of a block: the width of the panels that weights are packed into.
+#: Columns of a block, and of a panel of packed weights.
 NR = _NV * VL
-#: Rows of a block at most.
-ROWS = 12 if NUM_REGISTERS == 32 else 6
-# Which numbers of rows are compiled; a block between two of them repeats one of its rows.
-_SIZES = (1, 4, 8, ROWS) if NUM_REGISTERS == 32 else (1, 4, ROWS)
+#: Maximum number of rows of a block.
+MR = 12 if NUM_REGISTERS == 32 else 6
+# Compiled numbers of rows; a block between two of them repeats one of its rows.
+_SIZES = (1, 4, 8, MR) if NUM_REGISTERS == 32 else (1, 4, MR)
 _UNROLL = 4
-# Bytes of a line of the cache.
+# Bytes of a cache line.
 _LINE = 64
 
-# What to do with a block when its sums are complete (or before: ACCUMULATE), in addition to the
-# code of an activation, which is RELU or above these.
+# Flags besides the code of an activation: add a residual to the sums; start from the values of Y.
 ADD = 2
 ACCUMULATE = 4
 
 _ARGUMENTS = 12
 
 
-class _Phis:
-    """The values that a loop carries, as phi nodes at the head of a block."""
+class _LoopState:
+    """Loop-carried values, as phi nodes at the head of a basic block."""
 
     def __init__(self, b: Any, like: list[Any]) -> None:
         self.nodes = [b.phi(value.type) for value in like]
 
-    def arrive(self, values: list[Any], block: Any) -> None:
+    def add_incoming(self, values: list[Any], block: Any) -> None:
         for node, value in zip(self.nodes, values, strict=True):
             node.add_incoming(value, block)
 
 
-def _along_rows(b: Any, rows: list[Any], k: Any, count: int) -> list[list[Any]]:
-    """Where the numbers of A for ``count`` steps from k on are, if rows lie side by side."""
+def _row_pointers(b: Any, rows: list[Any], k: Any, count: int) -> list[list[Any]]:
+    """Return pointers to the elements of A for ``count`` steps from k on, A stored by rows."""
     offset = b.shl(k, constant(2))
     at = [b.add(row, offset) for row in rows]
     return [[pointer(b, row, 4 * step) for row in at] for step in range(count)]
 
 
-def _down_columns(b: Any, size: int, start: Any, astep: Any, k: Any, count: int) -> list[list[Any]]:
-    """The same if the ``size`` numbers of one k lie side by side."""
+def _column_pointers(
+    b: Any, size: int, start: Any, astep: Any, k: Any, count: int
+) -> list[list[Any]]:
+    """Return the same pointers for A stored by columns."""
     at = b.add(start, b.mul(k, astep))
-    places = []
+    pointers = []
     for _ in range(count):
-        places.append([pointer(b, at, 4 * i) for i in range(size)])
+        pointers.append([pointer(b, at, 4 * i) for i in range(size)])
         at = b.add(at, astep)
-    return places
+    return pointers
 
 
 def _steps(
-    b: Any, places: list[list[Any]], bp: Any, bstep: Any, ahead: Any, sums: list[Any]
+    b: Any, pointers: list[list[Any]], bp: Any, bstep: Any, prefetch_bytes: Any, sums: list[Any]
 ) -> Any:
-    """One step of k for each list of ``places``: the new sums and where B stands afterwards."""
+    """Add one step of k for each list of ``pointers``; return the sums and the next row of B."""
     sums = list(sums)
-    for numbers in places:
-        if ahead is not None:
-            soon = b.add(bp, ahead)
+    for elements in pointers:
+        if prefetch_bytes is not None:
+            prefetched = b.add(bp, prefetch_bytes)
             for j in range(0, 4 * NR, _LINE):
-                prefetch(b, soon, j)
+                prefetch(b, prefetched, j)
         columns = [load_vector(b, bp, 4 * VL * j) for j in range(_NV)]
-        for i, number in enumerate(numbers):
-            value = broadcast(b, b.load(number, align=4, typ=FLOAT))
+        for i, element in enumerate(elements):
+            value = broadcast(b, b.load(element, align=4, typ=FLOAT))
             for j in range(_NV):
                 n = i * _NV + j
                 sums[n] = multiply_add(b, value, columns[j], sums[n])
@@ -119,16 +119,19 @@ def _steps(
     return sums, bp
 
 
-def _emit(module: Any, size: int, transposed: bool, fetching: bool) -> Any:
-    """The function for blocks of ``size`` rows; see :func:`multiply_block` for its arguments."""
-    name = f"lucid_{'transposed' if transposed else 'block'}_{size}x{_NV}x{VL}{'_ahead' * fetching}"
+def _emit(module: Any, size: int, transposed: bool, with_prefetch: bool) -> Any:
+    """Return the function for blocks of ``size`` rows; see :func:`multiply_block`."""
+    kind = "transposed" if transposed else "block"
+    name = f"lucid_{kind}_{size}x{_NV}x{VL}{'_prefetch' * with_prefetch}"
     if name in module.globals:
         return module.globals[name]
     function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
     function = ir.Function(module, function_type, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, segments, length, b_table, bstep, y, y_base, bias, r_base, flags, ld, ahead = function.args
+    a, segments, length, b_table, bstep, y, y_base, bias, r_base, flags, ld, prefetch_bytes = (
+        function.args
+    )
     blocks = {
         label: function.append_basic_block(label)
         for label in ("entry", "resume", "fresh", "segment", "main", "rest", "one", "next", "out")
@@ -137,8 +140,8 @@ def _emit(module: Any, size: int, transposed: bool, fetching: bool) -> Any:
 
     b = ir.IRBuilder(blocks["entry"])
     unrolled = b.and_(length, constant(-_UNROLL))
-    wants = b.icmp_unsigned("!=", b.and_(flags, constant(ACCUMULATE)), constant(0))
-    b.cbranch(wants, blocks["resume"], blocks["fresh"])
+    accumulates = b.icmp_unsigned("!=", b.and_(flags, constant(ACCUMULATE)), constant(0))
+    b.cbranch(accumulates, blocks["resume"], blocks["fresh"])
 
     b = ir.IRBuilder(blocks["resume"])
     resumed = _load_block(b, size, y, y_base)
@@ -148,50 +151,50 @@ def _emit(module: Any, size: int, transposed: bool, fetching: bool) -> Any:
     b.branch(blocks["segment"])
 
     b = ir.IRBuilder(blocks["segment"])
-    outer = _Phis(b, [constant(0), a, *initial])
+    outer = _LoopState(b, [constant(0), a, *initial])
     index, table, *sums = outer.nodes
-    outer.arrive([constant(0), a, *resumed], blocks["resume"])
-    outer.arrive([constant(0), a, *initial], blocks["fresh"])
+    outer.add_incoming([constant(0), a, *resumed], blocks["resume"])
+    outer.add_incoming([constant(0), a, *initial], blocks["fresh"])
     rows = [load_address(b, table, i) for i in range(1 if transposed else size)]
     start = b.load(pointer(b, b.add(b_table, b.shl(index, constant(3)))), typ=ADDRESS)
     b.cbranch(b.icmp_signed(">", unrolled, constant(0)), blocks["main"], blocks["rest"])
 
     def loop(
-        head: str, count: int, limit: Any, done: str, came: list[tuple[list[Any], Any]]
+        head: str, count: int, limit: Any, done: str, incoming: list[tuple[list[Any], Any]]
     ) -> Any:
         b = ir.IRBuilder(blocks[head])
-        phis = _Phis(b, came[0][0])
+        phis = _LoopState(b, incoming[0][0])
         k, bp, *inner = phis.nodes
-        places = (
-            _down_columns(b, size, rows[0], ld, k, count)
+        pointers = (
+            _column_pointers(b, size, rows[0], ld, k, count)
             if transposed
-            else _along_rows(b, rows, k, count)
+            else _row_pointers(b, rows, k, count)
         )
-        inner, bp = _steps(b, places, bp, bstep, ahead if fetching else None, inner)
+        inner, bp = _steps(b, pointers, bp, bstep, prefetch_bytes if with_prefetch else None, inner)
         state = [b.add(k, constant(count)), bp, *inner]
         b.cbranch(b.icmp_signed("<", state[0], limit), blocks[head], blocks[done])
-        for values, block in [*came, (state, blocks[head])]:
-            phis.arrive(values, block)
+        for values, block in [*incoming, (state, blocks[head])]:
+            phis.add_incoming(values, block)
         return state
 
-    begun = [constant(0), start, *sums]
-    state = loop("main", _UNROLL, unrolled, "rest", [(begun, blocks["segment"])])
+    initial_state = [constant(0), start, *sums]
+    state = loop("main", _UNROLL, unrolled, "rest", [(initial_state, blocks["segment"])])
     b = ir.IRBuilder(blocks["rest"])
-    joined = _Phis(b, begun)
-    joined.arrive(begun, blocks["segment"])
-    joined.arrive(state, blocks["main"])
+    joined = _LoopState(b, initial_state)
+    joined.add_incoming(initial_state, blocks["segment"])
+    joined.add_incoming(state, blocks["main"])
     b.cbranch(b.icmp_signed("<", joined.nodes[0], length), blocks["one"], blocks["next"])
     state = loop("one", 1, length, "next", [(joined.nodes, blocks["rest"])])
 
     b = ir.IRBuilder(blocks["next"])
-    ended = _Phis(b, begun)
-    ended.arrive(joined.nodes, blocks["rest"])
-    ended.arrive(state, blocks["one"])
+    ended = _LoopState(b, initial_state)
+    ended.add_incoming(joined.nodes, blocks["rest"])
+    ended.add_incoming(state, blocks["one"])
     sums = ended.nodes[2:]
     entry = constant(8) if transposed else b.shl(ld, constant(3))
-    onward = [b.add(index, constant(1)), b.add(table, entry), *sums]
-    b.cbranch(b.icmp_signed("<", onward[0], segments), blocks["segment"], blocks["out"])
-    outer.arrive(onward, blocks["next"])
+    next_state = [b.add(index, constant(1)), b.add(table, entry), *sums]
+    b.cbranch(b.icmp_signed("<", next_state[0], segments), blocks["segment"], blocks["out"])
+    outer.add_incoming(next_state, blocks["next"])
 
     b = ir.IRBuilder(blocks["out"])
     sums = apply_if(
@@ -207,23 +210,23 @@ def _emit(module: Any, size: int, transposed: bool, fetching: bool) -> Any:
 
 
 def _load_block(b: Any, size: int, offsets: Any, base: Any) -> list[Any]:
-    """The vectors of ``size`` rows at the given offsets from ``base``."""
+    """Load the vectors of ``size`` rows at the given offsets from ``base``."""
     rows = [b.add(load_address(b, offsets, i), base) for i in range(size)]
     return [load_vector(b, row, 4 * VL * j) for row in rows for j in range(_NV)]
 
 
 def _generate(transposed: bool, context: Any, b: Any, values: Any) -> Any:
-    """A call of the function for as many rows as the first value says."""
+    """Call the function for the number of rows in the first value."""
     end = b.append_basic_block("end")
     switch = b.switch(values[0], end)
     for size in _SIZES:
         case = b.append_basic_block(f"rows{size}")
         switch.add_case(constant(size), case)
         with b.goto_block(case):
-            # Only full blocks of rows have others after them while which B can come.
-            if size == ROWS and not transposed:
-                fetches = b.icmp_unsigned("!=", values[-1], constant(0))
-                with b.if_else(fetches) as (then, otherwise):
+            # Only full blocks have others after them, during which B can arrive.
+            if size == MR and not transposed:
+                prefetches = b.icmp_unsigned("!=", values[-1], constant(0))
+                with b.if_else(prefetches) as (then, otherwise):
                     with then:
                         b.call(_emit(b.module, size, transposed, True), list(values[1:]))
                     with otherwise:
@@ -237,37 +240,31 @@ def _generate(transposed: bool, context: Any, b: Any, values: Any) -> Any:
 
 def _multiply_block(
     context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
-    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any, ahead: Any,
+    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any, prefetch_bytes: Any,
 ) -> Any:  # fmt: skip
-    """Add up one block of ``size`` x NR numbers and store it.
+    """Compute one block of ``size`` x NR sums and store it.
 
-    All arguments are int64; addresses are of float32 or of tables of int64, and
-    whoever calls keeps their arrays alive.  Two rows may be the same, source and
-    target: they are computed and stored alike.
+    All arguments are int64; addresses are of float32 or of tables of int64, and the caller
+    keeps their arrays alive.  Rows may repeat, in source and target alike.
 
     size
-        Rows of the block, as :func:`block_size` has it.
-    a
-        Table of ``segments`` x ``ld`` addresses: where the rows of A continue in each segment.
+        Rows of the block, from :func:`block_size`.
+    a, ld
+        Table of ``segments`` x ``ld`` addresses: the rows of A in each segment.
     segments, length
-        Number of segments, at least 1, and numbers of k in each, 0 or more.
-    b_table
-        Address of B's first row for each segment.
-    bstep
-        Bytes from one row of B to the next.
+        Number of segments, at least 1, and length of the sum over k in each.
+    b_table, bstep
+        Address of B's first row in each segment, and bytes between its rows.
     y, y_base
-        Table of ``size`` offsets, in bytes from ``y_base``, where rows of NR results go.
+        Table of ``size`` offsets of the rows of Y, in bytes from ``y_base``.
     bias
-        Address of NR numbers that the sums start from.
+        Address of NR initial values of the sums.
     r_base
-        With the flag ADD: rows to be added, at the same offsets from here.
+        Base address of residual rows at the same offsets, with the flag ADD.
     flags
-        The code of an activation, ADD, ACCUMULATE (start from what is at ``y``, not from the bias).
-    ld
-        Rows of the table ``a`` have this many addresses.
-    ahead
-        What lies this many bytes after B is fetched into the cache meanwhile: where the
-        next block's B will be, or 0.
+        Code of an activation, ADD, ACCUMULATE (start from the values of Y, not the bias).
+    prefetch_bytes
+        Prefetch what is this many bytes after B, the next block's B; 0 for nothing.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
@@ -278,14 +275,14 @@ def _multiply_block(
 
 def _multiply_transposed(
     context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
-    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, astep: Any, ahead: Any,
+    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, astep: Any, prefetch_bytes: Any,
 ) -> Any:  # fmt: skip
-    """The same for an A whose numbers of one k, and not of one row, lie side by side.
+    """Compute as :func:`multiply_block` does, with A stored by columns (transposed).
 
     a
-        Table of ``segments`` addresses: where A continues in each segment.
+        Table of ``segments`` addresses: the first column of A in each segment.
     astep
-        Bytes from the numbers of one k to those of the next.
+        Bytes between columns of A.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
@@ -295,7 +292,7 @@ def _multiply_transposed(
 
 
 def _emit_copy(module: Any, width: int) -> Any:
-    """The function that copies runs of ``width`` numbers; see :func:`copy_runs`."""
+    """Return the function that copies runs of ``width`` float32; see :func:`copy_runs`."""
     name = f"lucid_copy_{width}"
     if name in module.globals:
         return module.globals[name]
@@ -307,14 +304,14 @@ def _emit_copy(module: Any, width: int) -> Any:
     b = ir.IRBuilder(entry)
     b.cbranch(b.icmp_signed(">", count, constant(0)), loop, done)
     b = ir.IRBuilder(loop)
-    phis = _Phis(b, [count, target, source])
+    phis = _LoopState(b, [count, target, source])
     left, to, origin = phis.nodes
     run = b.load(pointer(b, origin), align=4, typ=ir.VectorType(FLOAT, width))
     b.store(run, pointer(b, to), align=4)
-    onward = [b.sub(left, constant(1)), b.add(to, target_step), b.add(origin, source_step)]
-    phis.arrive([count, target, source], entry)
-    phis.arrive(onward, loop)
-    b.cbranch(b.icmp_signed(">", onward[0], constant(0)), loop, done)
+    next_state = [b.sub(left, constant(1)), b.add(to, target_step), b.add(origin, source_step)]
+    phis.add_incoming([count, target, source], entry)
+    phis.add_incoming(next_state, loop)
+    b.cbranch(b.icmp_signed(">", next_state[0], constant(0)), loop, done)
     ir.IRBuilder(done).ret_void()
     return function
 
@@ -323,9 +320,9 @@ def _copy_runs(
     context: Any, width: Any, target: Any, source: Any, count: Any, target_step: Any,
     source_step: Any,
 ) -> Any:  # fmt: skip
-    """Copy ``count`` runs of ``width`` float32: ROWS or NR of them, known when it is compiled.
+    """Copy ``count`` runs of ``width`` float32; the width is a literal.
 
-    The other arguments are int64: addresses, and the bytes from one run to the next.
+    The other arguments are int64: addresses, and bytes between runs.
     """
     if not isinstance(width, types.IntegerLiteral):
         raise TypingError("the width of runs must be a literal")
@@ -344,8 +341,8 @@ multiply_transposed: Any = intrinsic(_multiply_transposed)
 
 @register_jitable
 def block_size(rows: int) -> int:
-    """The smallest block that is compiled for so many rows."""
+    """Return the size of the smallest compiled block with at least ``rows`` rows."""
     for size in _SIZES:
         if rows <= size:
             return size
-    return ROWS
+    return MR

@@ -36,9 +36,9 @@ def njit(function: F, *, kernel: Callable[..., Any] | None = None, **options: An
     Parameters
     ----------
     function : callable
-        What Numba can compile.
+        Function that Numba can compile.
     kernel : callable, optional
-        The kernel that ``function`` was generated for; it tells apart cache entries of
+        The kernel that ``function`` was generated for; it distinguishes the cache entries of
         functions with the same code.
     **options
         Further options of ``numba.njit``.

@@ -1,13 +1,12 @@
 """Batch normalization and its frozen form, fused with a residual sum and an activation.
 
-Images are seen as (M, C) rows of channels, M = N * H * W, so every inner loop
-runs over channels that lie side by side.  Sums over rows are taken in float64 as
-partial sums whose number depends on M alone: the result is the same to the bit
-for any number of threads.  A short run of rows is summed in the type of the
-values first: to convert each of them would take longer than to read them.
+Images are (M, C) rows of channels, M = N * H * W, so that inner loops run over contiguous
+channels.  Sums over rows are float64 partial sums whose number depends on M alone: results are
+bitwise equal for any number of threads.  Runs of a few rows are summed in the dtype of the
+input first, since converting every element would take longer than reading it.
 
-All of this waits for memory more than it computes.  So where ReLU's mask can be
-had from x, the output is not read again.
+The kernels are memory-bound.  So the mask of ReLU is recomputed from x where that is
+possible, instead of reading the output again.
 """
 
 from __future__ import annotations
@@ -33,33 +32,30 @@ _MAX_PARTIALS = 64
 
 
 def _rows(array: Array, dtype: np.dtype[Any]) -> Array:
-    """A (N, C, H, W) array as (M, C)."""
+    """Reshape (N, C, H, W) to (M, C)."""
     n, c, h, w = array.shape
     return nhwc(array, dtype).reshape(n * h * w, c)
 
 
 def _image(rows: Array, shape: tuple[int, ...]) -> Array:
-    """The other way round."""
+    """Reshape (M, C) to (N, C, H, W)."""
     n, c, h, w = shape
     return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
 def _placeholder(dtype: np.dtype[Any]) -> Array:
-    """Stands for an array that is not there: the kernel's types stay the same."""
+    """Return an empty array for an absent one, so that the kernel's types do not change."""
     return np.empty((0, 0), dtype)
 
 
 def _partials(rows: int, channels: int) -> Array:
-    """Room for two sums a channel, in a number of parts that threads have no say in."""
+    """Allocate partial sums (P, 2, C); P does not depend on the number of threads."""
     count = min(max(rows // _ROWS_PER_PARTIAL, 1), _MAX_PARTIALS)
     return np.empty((count, 2, channels))
 
 
 def _sum_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> Array:
-    """Run a kernel that fills partial sums, and add them up: float64 (2, C).
-
-    The partial sums stand where ``args`` holds None.
-    """
+    """Run a kernel that fills partial sums, passed for None in ``args``; return float64 (2, C)."""
     rows, channels = shape
     partial = _partials(rows, channels)
     args = tuple(partial if arg is None else arg for arg in args)
@@ -94,7 +90,7 @@ def affine_act(
     return _activate(x, np.zeros(x.shape[1], x.dtype), scale, shift, residual, activation)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def batch_norm(
     x: Array,
     weight: Array | None,
@@ -114,8 +110,8 @@ def batch_norm(
     variance = np.maximum(square / pixels - shifted * shifted, 0)
     inverse_std = 1 / np.sqrt(variance + eps)
     scale = inverse_std if weight is None else weight * inverse_std
-    # Subtracting the mean first is exact where x is close to it, however far from 0 both are;
-    # what rounding took from the mean goes into the shift.
+    # Subtracting the mean first is exact for x close to it, however far from 0 both are.  The
+    # rounding error of the mean goes into the shift.
     center = mean.astype(dtype)
     shift = (center - mean) * scale
     affine = np.stack([scale, shift if bias is None else shift + bias]).astype(dtype)
@@ -124,18 +120,17 @@ def batch_norm(
 
 
 def _choose_pivot(rows: Array) -> Array:
-    """A value of each channel to take its moments about: the middle one of three.
+    """Return a pivot of each channel, the median of three values, for a stable variance.
 
-    Sums about a value among the others lose nothing to a mean far from 0, and of
-    three values one may lie far from all others.
+    Sums of ``x - pivot`` do not cancel if the mean is far from 0; the median ignores an outlier.
     """
     first, middle, last = rows[0], rows[len(rows) // 2], rows[-1]
     low, high = np.minimum(first, last), np.maximum(first, last)
-    typical: Array = np.maximum(low, np.minimum(middle, high))
-    return typical
+    pivot: Array = np.maximum(low, np.minimum(middle, high))
+    return pivot
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def batch_norm_backward(
     g: Array,
     x: Array,
@@ -165,7 +160,7 @@ def batch_norm_backward(
     g_scale = inverse_std.astype(np.float64) * (1 if weight is None else weight)
     x_scale = g_scale * inverse_std.astype(np.float64) ** 2 * product / pixels
     offset = g_scale * gbias / pixels
-    # What the residual gets is not to be written over.
+    # The gradient of the residual must not be overwritten.
     donate = (donate or keep) and not with_residual
     gx = _placeholder(dtype) if donate else empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (g_scale, x_scale, offset))
@@ -179,7 +174,7 @@ def batch_norm_backward(
     )
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def affine_act_backward(
     g: Array,
     x: Array | None,

@@ -1,22 +1,22 @@
-"""Loops of batch normalization over rows of channels; :mod:`.norm` says how they fit together."""
+"""Loops of batch normalization over (M, C) rows; see :mod:`.norm`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from lucid.kernels.compiled.activation import RELU, apply_activation, take_derivative
+from lucid.kernels.compiled.activation import RELU, apply_activation, apply_derivative
 from lucid.kernels.compiled.jit import Array, kernel, routine
 
 __all__ = ["affine_gradients", "apply", "moments", "norm_input_gradient", "norm_sums"]
 
-# Rows that are summed in the type of the values, and how many of them at each visit to the sums.
-_RUN = 16
-_VISIT = 4
+# Rows summed in the dtype of the input, and rows per update of the sums.
+_RUN_ROWS = 16
+_UNROLL = 4
 
 
 @routine
 def _fold(total: Array, other: Array, sums: Array) -> None:
-    """Move two sums over a run of rows on to those in float64."""
+    """Add two sums over a run of rows to the float64 sums, and reset them."""
     for c in range(len(total)):
         sums[0, c] += total[c]
         sums[1, c] += other[c]
@@ -28,13 +28,13 @@ def _fold(total: Array, other: Array, sums: Array) -> None:
 def _add_moments(
     first: int, last: int, x: Array, pivot: Array, total: Array, square: Array
 ) -> None:
-    """Add rows of ``x - pivot``, and their squares."""
+    """Add ``x - pivot`` and its square over some rows."""
     channels = x.shape[1]
-    tail = last - (last - first) % _VISIT
-    for r in range(first, tail, _VISIT):
+    tail = last - (last - first) % _UNROLL
+    for r in range(first, tail, _UNROLL):
         for c in range(channels):
             t, s = total[c], square[c]
-            for k in range(_VISIT):
+            for k in range(_UNROLL):
                 d = x[r + k, c] - pivot[c]
                 t += d
                 s += d * d
@@ -50,13 +50,13 @@ def _add_moments(
 def _add_products(
     first: int, last: int, g: Array, x: Array, mean: Array, total: Array, product: Array
 ) -> None:
-    """Add rows of ``g``, and their products with ``x - mean``."""
+    """Add ``g`` and ``g * (x - mean)`` over some rows."""
     channels = x.shape[1]
-    tail = last - (last - first) % _VISIT
-    for r in range(first, tail, _VISIT):
+    tail = last - (last - first) % _UNROLL
+    for r in range(first, tail, _UNROLL):
         for c in range(channels):
             t, p = total[c], product[c]
-            for k in range(_VISIT):
+            for k in range(_UNROLL):
                 t += g[r + k, c]
                 p += g[r + k, c] * (x[r + k, c] - mean[c])
             total[c], product[c] = t, p
@@ -78,14 +78,14 @@ def _add_masked_products(
     total: Array,
     product: Array,
 ) -> None:
-    """As `_add_products`, but of ``g`` only what ReLU let through: `apply`'s very numbers."""
+    """As `_add_products` with ``g`` masked by ReLU, whose input rounds as in `apply`."""
     channels = x.shape[1]
     zero = g.dtype.type(0)
-    tail = last - (last - first) % _VISIT
-    for r in range(first, tail, _VISIT):
+    tail = last - (last - first) % _UNROLL
+    for r in range(first, tail, _UNROLL):
         for c in range(channels):
             t, p = total[c], product[c]
-            for k in range(_VISIT):
+            for k in range(_UNROLL):
                 centered = x[r + k, c] - mean[c]
                 d = zero if centered * scale[c] + shift[c] <= 0 else g[r + k, c]
                 t += d
@@ -101,14 +101,14 @@ def _add_masked_products(
 
 @kernel
 def moments(start: int, stop: int, x: Array, pivot: Array, partial: Array) -> None:
-    """Sums of ``x - pivot`` and of its square; item = one partial sum."""
+    """Sum ``x - pivot`` and its square; item = one partial sum."""
     rows, channels = x.shape
     total, square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
     for i in range(start, stop):
         partial[i] = 0
         end = rows * (i + 1) // len(partial)
-        for first in range(rows * i // len(partial), end, _RUN):
-            _add_moments(first, min(first + _RUN, end), x, pivot, total, square)
+        for first in range(rows * i // len(partial), end, _RUN_ROWS):
+            _add_moments(first, min(first + _RUN_ROWS, end), x, pivot, total, square)
             _fold(total, square, partial[i])
 
 
@@ -125,11 +125,11 @@ def apply(
     code: int,
     with_residual: bool,
 ) -> None:
-    """``act((x - center) * scale + shift + residual)``; item = one row."""
+    """Compute ``act((x - center) * scale + shift + residual)``; item = one row."""
     channels = x.shape[1]
-    zero = y.dtype.type(0)  # a plain 0 would turn what it meets into float64
+    zero = y.dtype.type(0)  # a plain 0 would promote to float64
     for r in range(start, stop):
-        # "0 if v < 0" and not "v if v > 0": NaN must come through
+        # "0 if v < 0", not "v if v > 0": NaN must propagate
         if code == RELU and with_residual:
             for c in range(channels):
                 v = (x[r, c] - center[c]) * scale[c] + shift[c] + residual[r, c]
@@ -165,9 +165,9 @@ def _add_activated_products(
     total: Array,
     product: Array,
 ) -> None:
-    """As `_add_products`, of ``g`` times the activation's derivative, written to ``inner``.
+    """As `_add_products` with ``g`` times the activation's derivative, written to ``inner``.
 
-    The input of the activation is computed again, just as `apply` did; ``inner`` may be ``g``.
+    The input of the activation is recomputed and rounds as in `apply`; ``inner`` may be ``g``.
     """
     channels = x.shape[1]
     for r in range(first, last):
@@ -176,7 +176,7 @@ def _add_activated_products(
         if with_residual:
             for c in range(channels):
                 derivative[c] += residual[r, c]
-        take_derivative(derivative, code)
+        apply_derivative(derivative, code)
         for c in range(channels):
             d = derivative[c] * g[r, c]
             inner[r, c] = d
@@ -200,10 +200,10 @@ def norm_sums(
     with_residual: bool,
     donate: bool,
 ) -> None:
-    """Sums of the activation's input gradient and its product with ``x - mean``; item = one sum.
+    """Sum the activation's input gradient and its product with ``x - mean``; item = one sum.
 
-    That gradient is written to ``masked`` (with ``donate``, to ``g``), except without an activation
-    or for ReLU without a residual, whose input is computed again, just as `apply` did.
+    The gradient is written to ``masked`` (with ``donate``, to ``g``), except without an activation
+    or for ReLU without a residual, which `norm_input_gradient` recomputes.
     ``y`` is the output for ReLU after a residual, and the residual for other activations.
     """
     rows, channels = x.shape
@@ -215,8 +215,8 @@ def norm_sums(
     for i in range(start, stop):
         partial[i] = 0
         end = rows * (i + 1) // len(partial)
-        for first in range(rows * i // len(partial), end, _RUN):
-            last = min(first + _RUN, end)
+        for first in range(rows * i // len(partial), end, _RUN_ROWS):
+            last = min(first + _RUN_ROWS, end)
             if code > RELU:
                 _add_activated_products(
                     first, last, g, x, y, mean, scale, shift, code, with_residual, inner,
@@ -259,11 +259,11 @@ def norm_input_gradient(
     relu: bool,
     donate: bool,
 ) -> None:
-    """``g_scale * g - x_scale * (x - mean) - offset``, with ``donate`` in ``g``; item = one row.
+    """Compute ``g_scale * g - x_scale * (x - mean) - offset``; item = one row.
 
-    With ``relu``, only what it let through counts of ``g``: `apply`'s very numbers.
+    With ``donate`` it overwrites ``g``; with ``relu``, ``g`` is masked by ReLU first.
     """
-    # To pass g as gx would do the same, but not in vectors: they could overlap in any way.
+    # Passing g as gx instead would not vectorize, since the compiler must assume any overlap.
     channels = x.shape[1]
     zero = g.dtype.type(0)
     for r in range(start, stop):

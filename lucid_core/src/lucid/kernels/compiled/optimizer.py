@@ -1,7 +1,7 @@
-"""Optimizer steps that pass over memory once, on all threads, whatever the sizes of parameters.
+"""Optimizer steps in one pass over memory, on all threads.
 
-Every operation rounds by itself, in the order of the reference: the results are the
-same to the bit, for any number of threads.
+Every operation is rounded, in the order of the reference: results are bitwise equal to it, for
+any number of threads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from lucid.kernels.compiled.jit import Array, exact_kernel
 from lucid.kernels.compiled.parameter_chunks import ParameterChunks, floats
 from lucid.kernels.reference import optimizer as reference
 
-_LANES = 128
+_PARTIALS = 128
 
 
 @exact_kernel
 def _plain_step(  # type: ignore[no-untyped-def]
     start, stop, table, rate, sign, decay
 ):
-    """Item = one piece of p and g."""
+    """Item = one chunk of p and g."""
     for i in range(start, stop):
         p, g = floats(table[i, 0], table[i, 2]), floats(table[i, 1], table[i, 2])
         for j in range(len(p)):
@@ -36,7 +36,7 @@ def _plain_step(  # type: ignore[no-untyped-def]
 def _momentum_step(  # type: ignore[no-untyped-def]
     start, stop, table, fresh, rate, sign, decay, momentum, taken, nesterov
 ):
-    """Item = one piece of p, the buffer b and g."""
+    """Item = one chunk of p, the buffer b and g."""
     for i in range(start, stop):
         n = table[i, 3]
         p, b, g = (
@@ -60,7 +60,7 @@ def _momentum_step(  # type: ignore[no-untyped-def]
 def _adam_step(  # type: ignore[no-untyped-def]
     start, stop, table, rates, sign, decay, shrink, b1, rest1, b2, rest2, eps, amsgrad
 ):
-    """Item = one piece of p, m, v, with AMSGrad the largest v, and g; it stays in the cache."""
+    """Item = one chunk of p, m, v, with AMSGrad the maximum of v, and g; it stays in cache."""
     roles = table.shape[1] - 2
     for i in range(start, stop):
         n = table[i, roles]
@@ -80,7 +80,7 @@ def _adam_step(  # type: ignore[no-untyped-def]
             most = floats(table[i, 3], n)
             for j in range(n):
                 before = most[j]
-                # As in NumPy's maximum, NaN comes through.
+                # NaN propagates, as in np.maximum.
                 most[j] = before if before >= v[j] or before != before else v[j]
         step_size, root = rates[table[i, roles + 1], 0], rates[table[i, roles + 1], 1]
         for j in range(n):
@@ -90,24 +90,24 @@ def _adam_step(  # type: ignore[no-untyped-def]
 
 @exact_kernel
 def _add_squares(start, stop, table, sums):  # type: ignore[no-untyped-def]
-    """Item = one piece of x, and the sum for it."""
-    lanes = np.empty(_LANES)  # sums side by side, which need not wait for each other
+    """Item = one chunk of x, and the sum for it."""
+    partials = np.empty(_PARTIALS)  # independent partial sums, to vectorize
     for i in range(start, stop):
-        lanes[:] = 0
+        partials[:] = 0
         address, left = table[i, 0], table[i, 1]
         while left > 0:
-            x = floats(address, min(left, _LANES))
+            x = floats(address, min(left, _PARTIALS))
             for j in range(len(x)):
                 wide = np.float64(x[j])
-                lanes[j] += wide * wide
-            address += 4 * _LANES
-            left -= _LANES
-        sums[i] = lanes.sum()
+                partials[j] += wide * wide
+            address += 4 * _PARTIALS
+            left -= _PARTIALS
+        sums[i] = partials.sum()
 
 
 @exact_kernel
 def _multiply(start, stop, table, factor):  # type: ignore[no-untyped-def]
-    """Item = one piece of x."""
+    """Item = one chunk of x."""
     for i in range(start, stop):
         x = floats(table[i, 0], table[i, 1])
         for j in range(len(x)):

@@ -1,8 +1,7 @@
-"""Many arrays, large and tiny, as one list of pieces that threads share out among them.
+"""Lists of arrays of any size, cut into chunks that threads process in parallel.
 
-A model has hundreds of parameters, most of them tiny.  A call for each would cost more
-than its work, and leave threads idle; so a kernel is given a table of the addresses and
-lengths of pieces of all of them.
+A model has hundreds of parameters, most of them tiny: one kernel call for each would cost more
+than its work.  So a kernel gets one table of addresses and lengths of chunks of all of them.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 
 from lucid.kernels.compiled.jit import GRAIN
-from lucid.kernels.layout import Array, as_lines
+from lucid.kernels.layout import Array, flatten_in_memory_order
 from lucid.kernels.threads import parallel_for
 
 __all__ = ["ParameterChunks", "floats"]
 
-# Values of a piece: so many of five arrays stay in the cache next to the processor.
+# Elements of a chunk: those of five arrays fit the second-level cache.
 _CHUNK = 8192
 _FLOAT32 = np.dtype(np.float32)
 # Numba's modules carry no types.
@@ -31,34 +30,33 @@ T = TypeVar("T")
 
 
 class ParameterChunks:
-    """Arrays of float32, in groups of which each belongs to one tensor, cut alike.
+    """Table of chunks of float32 arrays: parameters, and buffers and gradients of the same shapes.
 
     Parameters
     ----------
     written : sequence of sequence of numpy.ndarray
-        For each role (parameters, buffers, ...) the arrays of all tensors, which the
-        kernel may write to.
+        For each role (parameters, buffers, ...), the arrays that the kernel may write to, one
+        for each parameter.
     read : sequence of numpy.ndarray, optional
-        The arrays of one more role, which it only reads.
+        Arrays of one more role, which the kernel only reads.
 
     Attributes
     ----------
     table : numpy.ndarray
-        For each piece the addresses of its first value in the array of each role,
-        the written ones first; then its length; then the position of its tensor.
+        int64 (chunks, roles + 2): the address of the chunk in the array of each role, the
+        written ones first; its length; the position of its parameter.
 
     Notes
     -----
-    Tensors are left out whose arrays are not float32, not writable, or not alike in
-    memory; all of them, if two arrays overlap, of which one thread could write what
-    another reads.
+    Parameters whose arrays are not float32, not writable or differ in their memory order are
+    skipped; so are all, if two arrays overlap, since threads would race.
     """
 
     def __init__(
         self, written: Sequence[Sequence[Array]], read: Sequence[Array] | None = None
     ) -> None:
-        # Addresses are good for as long as somebody holds the arrays.
-        self._flatten: list[list[Array]] = []
+        # Keeps the arrays alive, and with them the addresses.
+        self._arrays: list[list[Array]] = []
         positions: list[int] = []
         self._skipped: list[int] = []
         roles = [*written, *([] if read is None else [read])]
@@ -68,37 +66,37 @@ class ParameterChunks:
                 self._skipped.append(i)
             else:
                 positions.append(i)
-                self._flatten.append(lines)
-        places = [line.__array_interface__["data"][0] for each in self._flatten for line in each]
-        addresses = np.array(places, np.int64).reshape(-1, len(roles))
-        lengths = np.array([len(lines[0]) for lines in self._flatten], np.int64)
+                self._arrays.append(lines)
+        pointers = [line.__array_interface__["data"][0] for each in self._arrays for line in each]
+        addresses = np.array(pointers, np.int64).reshape(-1, len(roles))
+        lengths = np.array([len(lines[0]) for lines in self._arrays], np.int64)
         if written and _overlaps(addresses, lengths):
             self._skipped = list(range(len(roles[0])))
             addresses, lengths, positions = addresses[:0], lengths[:0], []
         self.table = _make_table(addresses, lengths, np.array(positions, np.int64))
 
     def skipped(self, values: Sequence[T]) -> list[T]:
-        """Of a value for each tensor those of the tensors left out; of no values none."""
+        """Select the values, one for each parameter, of the skipped parameters."""
         return [values[i] for i in self._skipped] if values else []
 
     def run(self, kernel: Any, *args: Any) -> None:
-        """Call ``kernel(start, stop, table, *args)`` in parallel; an item is a piece."""
+        """Call ``kernel(start, stop, table, *args)`` in parallel; item = one chunk."""
         parallel_for(kernel, len(self.table), self.table, *args, grain=GRAIN // _CHUNK)
 
 
 def _flatten(arrays: tuple[Array, ...], count: int) -> list[Array] | None:
-    """The arrays of one tensor in the order of memory; the first ``count`` are written to."""
+    """Return the arrays of one parameter flat; the first ``count`` are written to."""
     written, read = arrays[:count], arrays[count:]
     if any(array.dtype != _FLOAT32 or not array.flags.aligned for array in arrays):
         return None
     if not all(array.flags.writeable for array in written):
         return None
-    lines = as_lines(*arrays)
+    lines = flatten_in_memory_order(*arrays)
     if lines is None and read:
-        # What is only read may lie as it likes: a copy will do.
+        # An array that is only read may be copied to the right order.
         copy = np.empty_like(arrays[0])
         copy[...] = read[0]
-        lines = as_lines(*written, copy)
+        lines = flatten_in_memory_order(*written, copy)
     return lines
 
 
@@ -121,7 +119,7 @@ def _make_table(addresses: Array, lengths: Array, positions: Array) -> Array:
 
 
 def _pointer(typing_context: Any, address: Any) -> Any:
-    """An address as a pointer to float32."""
+    """Cast an address to a pointer to float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -134,5 +132,5 @@ _to_pointer: Any = intrinsic(_pointer)
 
 @register_jitable
 def floats(address: int, length: int) -> Any:
-    """Inside of a kernel: the ``length`` numbers of float32 at ``address``, as an array."""
+    """Return the ``length`` float32 at ``address`` as an array, inside a kernel."""
     return _carray(_to_pointer(address), (length,))

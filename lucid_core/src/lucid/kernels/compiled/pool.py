@@ -1,9 +1,9 @@
 """Max and average pooling over (N, H, W, C) memory.
 
-Nothing is written by two threads and every sum is taken in one order.  Forward, an
-item is a row of the output.  Backward, average pooling goes by rows of the *input*,
-each collecting from the output rows that looked at it; max pooling, which sends
-each value to one place, goes by blocks of channels.
+Forward, an item is a row of the output.  Backward, an item of average pooling is a row of the
+input, which gathers from the output rows whose windows contain it; an item of max pooling,
+which scatters, is a block of channels.  So no two threads write to one element, and the order
+of summation does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from lucid.kernels.threads import parallel_for
 
 Shape = tuple[int, int, int, int]
 
-# Values looked at (outputs times window) that take some 50 microseconds.
+# Elements read (outputs times window) in about 50 microseconds.
 _GRAIN = 1 << 17
-# Channels of a block: one cache line of float32, so that no line is shared.
+# Channels of a block: a cache line of float32, so that threads share none.
 _BLOCK = 16
 
 
@@ -59,7 +59,7 @@ def _max_pool(
                     flat = np.int32(iy * width + ix)
                     for c in range(channels):
                         v, best, at = x[n, iy, ix, c], y[n, oy, ox, c], index[n, oy, ox, c]
-                        # "not <=" is true of NaN, and once best is NaN nothing replaces it
+                        # "not <=" is true for NaN, and nothing replaces a NaN.
                         take = ((not v <= best) & (best == best)) | (at < 0)
                         y[n, oy, ox, c] = v if take else best
                         index[n, oy, ox, c] = flat if take else at
@@ -72,12 +72,12 @@ def _max_pool_backward(start: int, stop: int, g: Array, index: Array, gx: Array)
     pixels = gx.shape[1]
     blocks = -(-channels // _BLOCK)
     item = start
-    while item < stop:  # neighboring blocks of one image at once
+    while item < stop:  # adjacent blocks of one image in one pass
         n, block = item // blocks, item % blocks
-        together = min(blocks - block, stop - item)
-        first = np.uintp(block * _BLOCK)  # unsigned: no thought for negative indices
-        last = np.uintp(min((block + together) * _BLOCK, channels))
-        item += together
+        blocks_now = min(blocks - block, stop - item)
+        first = np.uintp(block * _BLOCK)  # unsigned: no wraparound of negative indices
+        last = np.uintp(min((block + blocks_now) * _BLOCK, channels))
+        item += blocks_now
         for i in range(pixels):
             for c in range(first, last):
                 gx[n, i, c] = 0
@@ -135,7 +135,7 @@ def _avg_pool_backward(
     for item in range(start, stop):
         n, iy = item // height, item % height
         gx[n, iy] = 0
-        # Output row oy looks at iy - top in 0..window-1, where top = oy * stride - padding.
+        # Output row oy reads iy - top in 0..window-1, where top = oy * stride - padding.
         low = max(-((window[0] - 1 - iy - padding[0]) // stride[0]), 0)
         high = min((iy + padding[0]) // stride[0] + 1, out_h)
         for oy in range(low, high):

@@ -1,7 +1,7 @@
 """Nearest and bilinear resizing over (N, H, W, C) memory.
 
-Forward, an item is a row of the output; backward, a row of the input, which
-collects from the output rows that drew on it.
+Forward, an item is a row of the output; backward, a row of the input, which gathers from the
+output rows that read it.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def _bilinear(
     one = x.dtype.type(1)
     for item in range(start, stop):
         n, oy = item // out_h, item % out_h
-        top, bottom, down = y0[oy], y1[oy], wy[oy]
+        top, bottom, fy = y0[oy], y1[oy], wy[oy]
         for ox in range(out_w):
-            left, right, across = x0[ox], x1[ox], wx[ox]
+            left, right, fx = x0[ox], x1[ox], wx[ox]
             for c in range(channels):
-                upper = x[n, top, left, c] * (one - across) + x[n, top, right, c] * across
-                lower = x[n, bottom, left, c] * (one - across) + x[n, bottom, right, c] * across
-                y[n, oy, ox, c] = upper * (one - down) + lower * down
+                upper = x[n, top, left, c] * (one - fx) + x[n, top, right, c] * fx
+                lower = x[n, bottom, left, c] * (one - fx) + x[n, bottom, right, c] * fx
+                y[n, oy, ox, c] = upper * (one - fy) + lower * fy
 
 
 @kernel
@@ -85,8 +85,8 @@ def _bilinear_backward(
     stop: int,
     g: Array,
     edges: Array,
-    sources: Array,
-    shares: Array,
+    rows: Array,
+    weights: Array,
     x0: Array,
     x1: Array,
     wx: Array,
@@ -100,10 +100,10 @@ def _bilinear_backward(
         n, iy = item // height, item % height
         gx[n, iy] = 0
         for entry in range(edges[iy], edges[iy + 1]):
-            oy, down = sources[entry], shares[entry]
+            oy, fy = rows[entry], weights[entry]
             for ox in range(out_w):
                 left, right = x0[ox], x1[ox]
-                to_left, to_right = (one - wx[ox]) * down, wx[ox] * down
+                to_left, to_right = (one - wx[ox]) * fy, wx[ox] * fy
                 for c in range(channels):
                     gx[n, iy, left, c] += g[n, oy, ox, c] * to_left
                 for c in range(channels):
@@ -161,13 +161,13 @@ def resize_bilinear_backward(
     check_sizes((h, w), (out_h, out_w))
     y0, y1, wy = bilinear_source(h, out_h, align_corners, steps[0])
     x0, x1, wx = bilinear_source(w, out_w, align_corners, steps[1])
-    # Which output rows each input row went into, and with what weight, in rising order.
-    drawn = np.concatenate([y0, y1])
-    order = np.argsort(drawn, kind="stable")
-    edges = np.searchsorted(drawn[order], np.arange(h + 1))
-    shares = np.concatenate([1 - wy, wy])[order].astype(dtype)
+    # The output rows that read each input row, and their weights, sorted by input row.
+    sources_of = np.concatenate([y0, y1])
+    order = np.argsort(sources_of, kind="stable")
+    edges = np.searchsorted(sources_of[order], np.arange(h + 1))
+    weights = np.concatenate([1 - wy, wy])[order].astype(dtype)
     gx = empty((n, h, w, c), dtype)
-    work = (nhwc(g, dtype), edges, order % out_h, shares, x0, x1, wx.astype(dtype), gx)
+    work = (nhwc(g, dtype), edges, order % out_h, weights, x0, x1, wx.astype(dtype), gx)
     grain = grain_of(max(w * h, out_w * out_h) * c // h)
     parallel_for(_bilinear_backward, n * h, *work, grain=grain)
     return gx.transpose(0, 3, 1, 2)

@@ -1,9 +1,8 @@
 """RoIAlign over (N, H, W, C) memory.
 
-The samples of a bin form a grid, and a bilinear weight is a product of one along
-y and one along x.  A bin is therefore a sum over a few rows and a few columns, the
-weights of samples that share a pixel added up beforehand, and the inner loop runs
-over the channels of one pixel.
+The samples of a bin form a grid, and bilinear weights are separable.  So a bin is a sum over a
+few rows and columns, with the weights of samples that share a pixel summed beforehand, and the
+inner loop runs over the channels of one pixel.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from lucid.kernels.threads import parallel_for
 
 @exact_routine
 def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: Array) -> Any:
-    """Pixels that each bin touches along one axis, and their weights.
+    """Return the pixels that each bin reads along one axis, and their weights.
 
     Returns
     -------
     index, weight : array (bins, most)
     count : array (bins,)
-        How many of a row are in use.
+        Number of entries of each row.
     """
-    # Whether a sample is outside hangs on its last bit: `_neighbors` of the reference has it too.
-    # In rising order no pixel comes twice; a negative size (falling order) may repeat some.
+    # Whether a sample is outside depends on the last bit: rounds as `_neighbors` of the reference.
+    # In ascending order no pixel repeats; a negative size (descending order) may repeat some.
     most = min(2 * samples, size + 1) if bin_size > 0 else 2 * samples
     index = np.empty((bins, most), np.int64)
     weight = np.empty((bins, most), like.dtype)
@@ -62,7 +61,7 @@ def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: 
 
 @exact_routine
 def _reaches(index: Array, count: Array, low: int, high: int) -> bool:
-    """Whether any of the pixels of `_taps` lies in low..high-1."""
+    """Return whether any pixel of `_taps` is in low..high-1."""
     for p in range(len(count)):
         for a in range(count[p]):
             if low <= index[p, a] < high:
@@ -115,10 +114,9 @@ def _backward(
     samples: Array,
     gx: Array,
 ) -> None:
-    """Item = one row of one image: regions may overlap, rows never do.
+    """Item = one row of one image, since regions may overlap and rows do not.
 
-    Every pixel receives its shares in the order of the regions, however the rows
-    are divided among threads.
+    Every pixel sums over the regions in order, independent of the number of threads.
     """
     _, height, width, channels = gx.shape
     regions, ph, pw, _ = g.shape

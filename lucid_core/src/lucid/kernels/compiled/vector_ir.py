@@ -1,6 +1,6 @@
-"""The few LLVM instructions that the hand-written kernels are put together from.
+"""LLVM IR builders that the hand-written kernels share.
 
-A "vector" here is one register of VL float32 numbers; an address is an int64.
+A vector is a register of VL float32; an address is an int64; ``b`` is an ``ir.IRBuilder``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "store_vector",
 ]
 
-#: Floats of one vector register, and whether there are 32 of these and not 16.
+#: Number of float32 in a vector register, and number of vector registers.
 VL, NUM_REGISTERS = vector_registers(target())
 
 ADDRESS = ir.IntType(64)
@@ -43,47 +43,46 @@ _POINTER = ir.PointerType()
 
 
 def constant(value: int) -> Any:
-    """An address or count that is known already."""
+    """Return an int64 constant."""
     return ir.Constant(ADDRESS, value)
 
 
 def splat(value: float) -> Any:
-    """A vector of one number that is known already."""
+    """Return a constant vector of equal elements."""
     return ir.Constant(VECTOR, [float(value)] * VL)
 
 
 def pointer(b: Any, address: Any, offset: int = 0) -> Any:
-    """``address + offset`` bytes, as something to load from."""
+    """Cast ``address + offset`` (bytes) to a pointer."""
     return b.inttoptr(b.add(address, constant(offset)) if offset else address, _POINTER)
 
 
 def load_vector(b: Any, address: Any, offset: int = 0) -> Any:
-    """The vector at ``address + offset`` bytes; it need not be aligned."""
+    """Load the vector at ``address + offset`` (bytes), aligned or not."""
     return b.load(pointer(b, address, offset), align=4, typ=VECTOR)
 
 
 def store_vector(b: Any, value: Any, address: Any, offset: int = 0) -> None:
-    """Write a vector to ``address + offset`` bytes."""
+    """Store a vector at ``address + offset`` (bytes), aligned or not."""
     b.store(value, pointer(b, address, offset), align=4)
 
 
 def load_address(b: Any, table: Any, index: int) -> Any:
-    """Entry ``index`` of a table of int64."""
+    """Load entry ``index`` of a table of int64."""
     return b.load(pointer(b, table, 8 * index), typ=ADDRESS)
 
 
 def broadcast(b: Any, value: Any) -> Any:
-    """One number in all places of a vector."""
+    """Broadcast a scalar to all lanes of a vector."""
     undefined = ir.Constant(VECTOR, ir.Undefined)
     first = b.insert_element(undefined, value, ir.Constant(_INDEX, 0))
     return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_INDEX, VL), None))
 
 
 def multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
-    """``x * y + z`` of vectors: rounded once where the processor can, else twice.
+    """Compute ``x * y + z`` of vectors, fused if the processor can.
 
-    LLVM's ``fma`` would be rounded once everywhere, by a call for each number where
-    there is no instruction for it.
+    LLVM's ``fma`` is always fused, but calls a function per element without the instruction.
     """
     name = f"llvm.fmuladd.v{VL}f32"
     function = b.module.globals.get(name)
@@ -93,7 +92,7 @@ def multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 def prefetch(b: Any, address: Any, offset: int = 0) -> None:
-    """Have the line at ``address + offset`` bytes come into the second-level cache."""
+    """Prefetch the cache line at ``address + offset`` (bytes) into the second-level cache."""
     name = "llvm.prefetch.p0"
     function = b.module.globals.get(name)
     if function is None:
@@ -104,20 +103,20 @@ def prefetch(b: Any, address: Any, offset: int = 0) -> None:
 
 
 def add_vectors(b: Any, values: list[Any], others: list[Any]) -> list[Any]:
-    """Sums of the vectors of two lists."""
+    """Add two lists of vectors."""
     return [b.fadd(value, other) for value, other in zip(values, others, strict=True)]
 
 
-def shuffle(b: Any, low: Any, high: Any, places: list[int]) -> Any:
-    """A vector of numbers of two others, by their places in both of them, one after the other."""
-    chosen = [ir.Constant(_INDEX, place) for place in places]
+def shuffle(b: Any, low: Any, high: Any, indices: list[int]) -> Any:
+    """Select lanes of two vectors, by their indices in the concatenation of both."""
+    chosen = [ir.Constant(_INDEX, index) for index in indices]
     return b.shuffle_vector(low, high, ir.Constant(ir.VectorType(_INDEX, VL), chosen))
 
 
 def apply_if(
     b: Any, flags: Any, flag: int, values: list[Any], change: Callable[[list[Any]], list[Any]]
 ) -> list[Any]:
-    """The vectors, changed if ``flag`` is set in ``flags`` when the code runs."""
+    """Apply ``change`` to the vectors if ``flag`` is set in ``flags`` at run time."""
     before = b.block
     with b.if_then(b.icmp_unsigned("!=", b.and_(flags, constant(flag)), constant(0))):
         changed = change(values)

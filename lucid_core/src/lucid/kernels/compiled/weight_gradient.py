@@ -1,14 +1,12 @@
-"""The weight gradient of a convolution, on the same micro-kernel.
+"""Weight gradient of a convolution, on the micro-kernel.
 
-``gw[o, i, j, c] = sum over places of g[place, o] * x[place shifted by tap (i, j), c]``:
-a product in which places are what is summed over.  A thread takes some rows of the
-images at a time and packs what it needs of them: ROWS output gradients of each place
-side by side, as the rows of A, and NR numbers of each pixel, as B.  What has been
-packed stays in its cache for all outputs, taps and channels.
+``gw[o, i, j, c] = sum over positions p of g[p, o] * x[p shifted by tap (i, j), c]`` is a matrix
+product summed over positions.  A thread packs some rows of the images at a time: MR output
+gradients of each position as a column of A, NR channels of each pixel as a row of B.  All
+outputs, taps and channels reuse what is packed, while it is in the cache.
 
-Where there are many places and few weights, parts of the places are summed up by
-themselves; how many parts depends on the shapes and not on the threads, so that the
-result does not either.
+With many positions and few weights, partial sums run in parallel.  Their number depends on the
+shapes and not on the threads, so results are bitwise equal for any number of threads.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ import numpy as np
 from lucid.kernels.compiled.jit import kernel, routine
 from lucid.kernels.compiled.microkernel import (
     ACCUMULATE,
+    MR,
     NR,
-    ROWS,
     block_size,
     copy_runs,
     multiply_transposed,
@@ -30,40 +28,40 @@ from lucid.kernels.threads import get_num_threads, parallel_for
 
 Pair = tuple[int, int]
 
-# Bytes that are packed at a time: with the sums, they should stay in a core's own cache.
+# Bytes packed at a time: with the sums they fit the second-level cache.
 _BLOCK_BYTES = 3 << 18
-# Numbers of a line of the cache.
+# Number of float32 in a cache line.
 _LINE = 16
-# How much memory parts of the sum may take, and how many places are worth a part.
+# Memory of partial sums, their number, and positions that are worth one.
 _PART_BYTES = 1 << 21
-_MOST_PARTS = 8
-_PART_PLACES = 512
+_MAX_PARTS = 8
+_POSITIONS_PER_PART = 512
 
 
 @routine
 def _pack_outputs(g: Array, first: int, last: int, o0: int, o1: int, packed: Array) -> None:
-    """Rows first..last-1 of the images of ``g`` (rows, columns, O), as (bundle, row, place, ROWS).
+    """Pack rows first..last-1 of ``g`` (rows, columns, O) as (row block, row, position, MR).
 
-    A bundle with fewer outputs repeats its first one.
+    A block with fewer outputs repeats its first one.
     """
     columns, outputs = g.shape[1:]
     for row in range(first, last):
-        for o in range(o0, o1, ROWS):
-            target = packed[(o - o0) // ROWS, row - first]
-            if o + ROWS <= o1:
+        for o in range(o0, o1, MR):
+            target = packed[(o - o0) // MR, row - first]
+            if o + MR <= o1:
                 source = g[row, 0].ctypes.data + o * 4
-                copy_runs(ROWS, target.ctypes.data, source, columns, ROWS * 4, outputs * 4)
+                copy_runs(MR, target.ctypes.data, source, columns, MR * 4, outputs * 4)
             else:
                 for u in range(columns):
-                    for r in range(ROWS):
+                    for r in range(MR):
                         target[u, r] = g[row, u, o + r if o + r < o1 else o]
 
 
 @routine
 def _pack_pixels(row: Array, begin: int, step: int, length: int, packed: Array) -> None:
-    """Runs of ``length`` numbers of a row of pixels, as (panel, run, NR); the rest is 0.
+    """Pack runs of ``length`` elements of a row of pixels as (panel, run, NR), padded with 0.
 
-    The first starts at ``begin``, the others ``step`` numbers further each.
+    The first run starts at ``begin``, the others ``step`` elements further each.
     """
     panels, runs, _ = packed.shape
     for p in range(panels):
@@ -82,9 +80,9 @@ def _pack_inputs(
     x: Array, first: int, last: int, ho: int, row_offsets: Array, down: int,
     begin: int, step: int, length: int, where: Array, packed: Array,
 ) -> None:  # fmt: skip
-    """Pack every row of the images that a tap reaches from output rows first..last-1, once.
+    """Pack, once, every image row that a tap reads for the output rows first..last-1.
 
-    ``where[row]`` is then its number in ``packed`` (panel, row, run, NR), or -1.
+    ``where[row]`` is its index in ``packed`` (panel, row, run, NR), or -1.
     """
     images, h, _, _ = x.shape
     rows = x.reshape(images * h, -1)
@@ -102,15 +100,15 @@ def _pack_inputs(
 
 @routine
 def _segments(
-    first: int, last: int, ho: int, h: int, down: int, offset: int, places: tuple[int, int, int],
-    pace: int, where: Array, a: Array, b: Array, a_table: Array, b_table: Array,
+    first: int, last: int, ho: int, h: int, down: int, offset: int, positions: tuple[int, int, int],
+    pixel_step: int, where: Array, a: Array, b: Array, a_table: Array, b_table: Array,
 ) -> Pair:  # fmt: skip
-    """Where the rows of one tap are: the number of segments, and how long each is.
+    """Fill the address tables of one tap; return the number of segments and their length.
 
-    ``places`` are the first and last place of a row whose tap lies inside of the image, and
-    the first one's run; ``pace`` is how many runs further that of the next place is.
+    ``positions`` are the first and last position of a row whose tap is inside of the image, and the
+    first one's run; ``pixel_step`` is the number of runs between positions.
     """
-    u0, u1, run = places
+    u0, u1, run = positions
     segments, count = 0, max(0, u1 - u0)
     if count:
         for row in range(first, last):
@@ -121,9 +119,9 @@ def _segments(
                 segments += 1
     joined = segments > 1
     for s in range(1, segments):
-        # Rows that go on in memory where those before them end are one.
-        joined &= a_table[s] - a_table[s - 1] == count * ROWS * 4
-        joined &= b_table[s] - b_table[s - 1] == count * pace * NR * 4
+        # Merge rows that are contiguous in memory.
+        joined &= a_table[s] - a_table[s - 1] == count * MR * 4
+        joined &= b_table[s] - b_table[s - 1] == count * pixel_step * NR * 4
     return (1, count * segments) if joined else (segments, count)
 
 
@@ -132,21 +130,21 @@ def _multiply(
     a: Array, b: Array, segments: Pair, a_table: Array, b_table: Array, bstep: int,
     o0: int, o1: int, total: Array, fresh: bool,
 ) -> None:  # fmt: skip
-    """Products of one tap: what is packed for outputs o0..o1-1, times all panels.
+    """Multiply the packed outputs o0..o1-1 of one tap by all panels.
 
     ``total`` is (O, padded length), of that tap.
     """
     a_shifted, b_shifted = np.empty_like(a_table), np.empty_like(b_table)
-    targets = np.empty(ROWS, np.int64)
+    targets = np.empty(MR, np.int64)
     zeros = np.zeros(NR, np.float32)
     for p in range(len(b)):
         for s in range(segments[0]):
             b_shifted[s] = b_table[s] + p * b[0].size * 4
-        for o in range(o0, o1, ROWS):
+        for o in range(o0, o1, MR):
             for s in range(segments[0]):
-                a_shifted[s] = a_table[s] + (o - o0) // ROWS * a[0].size * 4
-            filled = min(ROWS, o1 - o)
-            for r in range(ROWS):
+                a_shifted[s] = a_table[s] + (o - o0) // MR * a[0].size * 4
+            filled = min(MR, o1 - o)
+            for r in range(MR):
                 targets[r] = (o + (r if r < filled else 0)) * total.strides[0]
             multiply_transposed(
                 block_size(filled),
@@ -160,7 +158,7 @@ def _multiply(
                 zeros.ctypes.data,
                 0,
                 0 if fresh else ACCUMULATE,
-                ROWS * 4,
+                MR * 4,
                 0,
             )
 
@@ -181,37 +179,37 @@ def _accumulate(
     image_rows: int,
     most_rows: int,
 ) -> None:
-    """Items start..stop-1: (part of the places, group, band of its output channels).
+    """Items start..stop-1: (partial sum, group, band of its output channels).
 
     ``total`` is (parts, O, kernel rows, kernel columns, padded length).
     """
     images, h, w, channels = x.shape
     _, ho, wo, outputs = g.shape
     parts, _, taps, columns, padded = total.shape
-    each = outputs // groups
-    bundles = -(-each // ROWS)
-    # A row of pixels is packed as it is, or, for a single column of taps, place by place.
+    per_group = outputs // groups
+    row_blocks = -(-per_group // MR)
+    # Rows of pixels are packed whole; for a single column of taps, by position.
     single = columns == 1
-    low, runs, begin, step, pace = 0, w, 0, channels, stride[1]
+    low, runs, begin, step, pixel_step = 0, w, 0, channels, stride[1]
     if single:
         low = max(0, -(column_offsets[0] // stride[1]))
         reach = (w - column_offsets[0]) * channels - length
         runs = max(0, min(wo, reach // (stride[1] * channels) + 1) - low)
         begin = (low * stride[1] + column_offsets[0]) * channels
-        step, pace = stride[1] * channels, 1
-    a = np.empty((-(-bundles // bands), image_rows, wo, ROWS), np.float32)
-    # On a line of the cache, so that vectors of B do not straddle two.
-    room = np.empty(padded * most_rows * runs + _LINE, np.float32)
-    aligned = -room.ctypes.data % (4 * _LINE) // 4
-    b = room[aligned : aligned + padded * most_rows * runs].reshape(
+        step, pixel_step = stride[1] * channels, 1
+    a = np.empty((-(-row_blocks // bands), image_rows, wo, MR), np.float32)
+    # Cache-line aligned, so that vectors of B do not straddle two lines.
+    buffer = np.empty(padded * most_rows * runs + _LINE, np.float32)
+    aligned = -buffer.ctypes.data % (4 * _LINE) // 4
+    b = buffer[aligned : aligned + padded * most_rows * runs].reshape(
         (padded // NR, most_rows, runs, NR)
     )
     where = np.empty(images * h, np.int64)
     a_table, b_table = np.empty(image_rows, np.int64), np.empty(image_rows, np.int64)
     for item in range(start, stop):
         part, group, band = item // (groups * bands), item // bands % groups, item % bands
-        o0 = group * each + bundles * band // bands * ROWS
-        o1 = min(group * each + bundles * (band + 1) // bands * ROWS, (group + 1) * each)
+        o0 = group * per_group + row_blocks * band // bands * MR
+        o1 = min(group * per_group + row_blocks * (band + 1) // bands * MR, (group + 1) * per_group)
         begin_rows = images * ho * part // parts
         end_rows = images * ho * (part + 1) // parts
         for first in range(begin_rows, end_rows, image_rows):
@@ -224,27 +222,36 @@ def _accumulate(
             )  # fmt: skip
             for i in range(taps):
                 for j in range(columns):
-                    places = (low, low + runs, 0)
+                    positions = (low, low + runs, 0)
                     if not single:
                         u0 = max(0, -(column_offsets[j] // stride[1]))
                         u1 = min(wo, (w - 1 - column_offsets[j]) // stride[1] + 1)
-                        places = (u0, u1, u0 * stride[1] + column_offsets[j])
+                        positions = (u0, u1, u0 * stride[1] + column_offsets[j])
                     segments = _segments(
-                        first, last, ho, h, stride[0], row_offsets[i], places, pace,
+                        first, last, ho, h, stride[0], row_offsets[i], positions, pixel_step,
                         where, a, b, a_table, b_table,
                     )  # fmt: skip
                     sums = total[part, :, i, j]
                     if segments[0]:
                         _multiply(
-                            a, b, segments, a_table, b_table, pace * NR * 4, o0, o1, sums, fresh
+                            a,
+                            b,
+                            segments,
+                            a_table,
+                            b_table,
+                            pixel_step * NR * 4,
+                            o0,
+                            o1,
+                            sums,
+                            fresh,
                         )
                     elif fresh:
                         sums[o0:o1] = 0
 
 
 @kernel
-def add_up(start: int, stop: int, parts: Array) -> None:
-    """Numbers start..stop-1 of all parts, added to those of the first."""
+def sum_partials(start: int, stop: int, parts: Array) -> None:
+    """Add elements start..stop-1 of all parts to the first part."""
     total = parts[0, start:stop]
     for p in range(1, len(parts)):
         part = parts[p, start:stop]
@@ -252,8 +259,8 @@ def add_up(start: int, stop: int, parts: Array) -> None:
             total[i] += part[i]
 
 
-def _together(groups: int, length: int) -> int:
-    """How many groups of ``length`` channels go side by side into a panel; a divisor of all."""
+def _groups_per_panel(groups: int, length: int) -> int:
+    """Return how many groups of ``length`` channels fit a panel; a divisor of ``groups``."""
     most = max(1, min(groups, NR // length))
     return max(count for count in range(1, most + 1) if groups % count == 0)
 
@@ -267,7 +274,7 @@ def weight_gradient(
     length: int,
     groups: int,
 ) -> Array:
-    """Gradient of the weights.
+    """Compute the gradient of the weights.
 
     Parameters
     ----------
@@ -276,10 +283,10 @@ def weight_gradient(
     x : numpy.ndarray
         Input (N, H, W, channels), contiguous.
     row_offsets, column_offsets : numpy.ndarray
-        Of each tap of the kernel: where it reads, relative to ``place * stride``.
+        Offsets at which the taps read, relative to ``position * stride``.
     stride : (int, int)
     length : int
-        Numbers that a tap reads: the channels of a group.
+        Number of elements that a tap reads: the channels of a group.
     groups : int
 
     Returns
@@ -289,27 +296,36 @@ def weight_gradient(
     """
     n, ho, wo, outputs = g.shape
     taps, columns = len(row_offsets), len(column_offsets)
-    together = _together(groups, length)
-    if together > 1:
-        # Every output of some groups by all of their channels, of which few are wanted: what
-        # would be multiplied by what fills up a panel is multiplied by other groups.
+    groups_at_once = _groups_per_panel(groups, length)
+    if groups_at_once > 1:
+        # Fill a panel with the channels of several groups, and drop the products between groups.
         wide = weight_gradient(
-            g, x, row_offsets, column_offsets, stride, length * together, groups // together
+            g,
+            x,
+            row_offsets,
+            column_offsets,
+            stride,
+            length * groups_at_once,
+            groups // groups_at_once,
         )
-        blocks = wide.reshape(groups // together, together, -1, taps, columns, together, length)
+        blocks = wide.reshape(
+            groups // groups_at_once, groups_at_once, -1, taps, columns, groups_at_once, length
+        )
         own = np.einsum("gpoijpc->gpoijc", blocks)
         return np.ascontiguousarray(own).reshape(outputs, taps, columns, length)
     padded = -(-length // NR) * NR
-    places = n * ho * wo
-    if not places or not outputs:
+    positions = n * ho * wo
+    if not positions or not outputs:
         return np.zeros((outputs, taps, columns, length), np.float32)
     size = outputs * taps * columns * padded
-    parts = max(1, min(_PART_BYTES // (4 * size), places // _PART_PLACES, _MOST_PARTS, n * ho))
-    bundles = -(-(outputs // groups) // ROWS)
-    bands = max(1, min(bundles, -(-4 * get_num_threads() // (parts * groups))))
-    per_row = x.shape[2] * padded * stride[0] + wo * (outputs // groups // bands + ROWS)
+    parts = max(
+        1, min(_PART_BYTES // (4 * size), positions // _POSITIONS_PER_PART, _MAX_PARTS, n * ho)
+    )
+    row_blocks = -(-(outputs // groups) // MR)
+    bands = max(1, min(row_blocks, -(-4 * get_num_threads() // (parts * groups))))
+    per_row = x.shape[2] * padded * stride[0] + wo * (outputs // groups // bands + MR)
     image_rows = max(1, min(_BLOCK_BYTES // (4 * per_row), -(-n * ho // parts)))
-    # Each run of rows within an image reaches past its ends by the height of the kernel.
+    # Each run of rows within an image also needs the rows that the window reaches beyond it.
     runs = image_rows // ho + 2
     reach = int(row_offsets[-1] - row_offsets[0])
     most_rows = min(image_rows * taps, image_rows * stride[0] + runs * (reach + stride[0]))
@@ -330,6 +346,6 @@ def weight_gradient(
         most_rows,
     )
     if parts > 1:
-        parallel_for(add_up, size, total.reshape(parts, size), grain=1 << 16)
+        parallel_for(sum_partials, size, total.reshape(parts, size), grain=1 << 16)
     result = total[0]
     return result if padded == length else np.ascontiguousarray(result[..., :length])

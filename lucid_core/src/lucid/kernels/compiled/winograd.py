@@ -1,21 +1,20 @@
-"""3x3 convolution at stride 1 by Winograd's minimal filtering, F(4x4, 3x3).
+"""Winograd convolution F(4x4, 3x3) for 3x3 kernels at stride 1.
 
-A quarter of the multiplications, for an error of about 1e-5 relative where the direct
-sum has 1e-6 (the transforms add and subtract numbers up to 8 times as large).
-``LUCID_WINOGRAD=0`` in the environment turns it off.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016
+(arXiv:1509.09308), section 4.  It takes a quarter of the multiplications of the direct sum, at a
+relative error of about 1e-5 instead of 1e-6 (the transforms add and subtract terms up to 8
+times as large).  ``LUCID_WINOGRAD=0`` in the environment turns it off.
 
-Tiles of 6x6 inputs overlap by two and give 4x4 outputs, in three steps: transform the
-inputs, multiply by the transformed weights (36 matrix products on the micro-kernel),
-transform the sums back.  There are two ways to share the work:
+Overlapping 6x6 input tiles give 4x4 outputs in three steps: transform the inputs, multiply by the
+transformed weights (36 matrix products on the micro-kernel), transform the sums back.  Threads
+divide the work in one of two ways:
 
-- By tiles: a thread takes some tiles through all three steps while they are in its cache.
-- By panels of outputs, where there are more weights than inputs: first all tiles are
-  transformed, then a thread takes them through the rest for some outputs.  Weights that are
-  used only once it transforms itself, a piece at a time that stays in its cache:
-  transformed they take four times the memory, and to write and read that would cost more
-  than the products.
+- By tiles: a thread takes a block of tiles through all steps while they are in its cache.
+- By panels of outputs, if weights outweigh inputs: all tiles are transformed first, then each
+  thread computes some outputs of them.  Weights of a single call are transformed a chunk at a
+  time, in the cache: transformed, they take four times the memory.
 
-Outputs that do not fill the last panel are finished in an array of its own.
+Outputs that do not fill the last panel are stored by way of a buffer.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from lucid.kernels.compiled.jit import kernel, routine
 from lucid.kernels.compiled.microkernel import (
     ACCUMULATE,
     ADD,
+    MR,
     NR,
-    ROWS,
     block_size,
     multiply_block,
 )
@@ -52,23 +51,21 @@ __all__ = ["UnpackedFilters", "convolve_winograd", "enabled", "is_profitable", "
 Pair = tuple[int, int]
 
 _POINTS = INPUT * INPUT
-# A line of the cache, in bytes: arrays begin on one, so that no vector straddles two, and
-# planes of transformed tiles are set apart by one, since at a distance of a power of
-# two they would compete for the same places.
+# A cache line in bytes.  Arrays are aligned to it, and planes of transformed tiles are padded by
+# it, since at a distance of a power of two they would map to the same cache sets.
 _LINE = 64
-# By tiles: how many a thread works on at a time, and bytes of their transformed inputs and sums.
+# By tiles: tiles per block, and bytes of their transformed inputs and sums.
 _BLOCK_TILES, _BLOCK_BYTES = 48, 1 << 21
-# By panels: tiles at a time at most, and channels of weights that are transformed at a time.
-_MOST_TILES, _PIECE = 128, 128
-# Kept weights are shared out if there are so many times more outputs than tiles.
-_KEPT_WIDER = 4
-# Output pixels below which the direct sum is faster, with weights that are packed for each call
-# (the direct sum's as well) or once for many.
-_FEWEST_PLACES, _FEWEST_KEPT = 32, 150
+# By panels: largest number of tiles per block, and channels of weights transformed at a time.
+_MAX_TILES, _CHUNK = 128, 128
+# Packed weights go by panels if there are this many times more outputs than tiles.
+_BY_PANELS_RATIO = 4
+# Output pixels below which implicit GEMM is faster, with weights packed in every call or once.
+_MIN_POSITIONS, _MIN_POSITIONS_KEPT = 32, 150
 
 
 class UnpackedFilters(NamedTuple):
-    """Filters that are not worth packing: (O, 3, 3, C), to be ``transposed`` or not."""
+    """Filters (O, 3, 3, C) of a single call, and whether to transpose them."""
 
     w: Array
     transposed: bool
@@ -79,22 +76,22 @@ def enabled() -> bool:
     return os.environ.get("LUCID_WINOGRAD", "1") != "0"
 
 
-def is_profitable(places: int, channels: int, outputs: int, kept: bool) -> bool:
-    """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
+def is_profitable(positions: int, channels: int, outputs: int, kept: bool) -> bool:
+    """Return whether Winograd is faster for so many output pixels (``positions``)."""
     fits = channels % VL == 0 and channels >= 32 and outputs >= NR
-    return enabled() and fits and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
+    return enabled() and fits and positions >= (_MIN_POSITIONS_KEPT if kept else _MIN_POSITIONS)
 
 
 @routine
 def _transform_panel(
     w: Array, transposed: bool, p: int, k0: int, count: int, u: int, plane: int, taps: Array
 ) -> None:
-    """Panel ``p`` of filters ``w`` (O, 3, 3, C) from number ``k0`` of what is summed on.
+    """Transform panel ``p`` of filters ``w`` (O, 3, 3, C), from index ``k0`` of the sum on.
 
-    They go to ``u``: for each point, ``plane`` bytes apart, (count, NR).
+    The result ``u`` is (count, NR) for each point, ``plane`` bytes apart.
     """
     tap, square = w.shape[3] * 4, VL * VL * 4
-    # In squares of filters and channels, since reading may run across writing.
+    # In squares of filters and channels, since this may transpose.
     for k in range(0, count, VL):
         for j in range(0, NR, VL):
             target = u + (k * NR + j) * 4
@@ -110,7 +107,7 @@ def _transform_panel(
 
 @kernel
 def _transform(start: int, stop: int, w: Array, transposed: bool, u: Array) -> None:
-    """Panels start..stop-1 of ``u`` (36, P, K, NR)."""
+    """Transform panels start..stop-1 of ``u`` (36, P, K, NR)."""
     _, panels, k, _ = u.shape
     taps = np.empty(9 * VL * VL, np.float32)
     for p in range(start, stop):
@@ -118,10 +115,9 @@ def _transform(start: int, stop: int, w: Array, transposed: bool, u: Array) -> N
 
 
 def transform_weights(w: Array, transposed: bool = False) -> Array:
-    """Filters (O, 3, 3, C) in the domain, as panels (36, P, K, NR).
+    """Transform filters (O, 3, 3, C) and pack them into panels (36, P, K, NR).
 
-    ``transposed`` as in :func:`lucid.kernels.compiled.implicit_gemm.pack`: filters by 180 degrees,
-    outputs and channels exchanged.
+    ``transposed`` filters are rotated by 180 degrees, with outputs and channels exchanged.
     """
     w = _whole_panels(w, transposed)
     summed, wide = (w.shape[0], w.shape[3]) if transposed else (w.shape[3], w.shape[0])
@@ -131,7 +127,7 @@ def transform_weights(w: Array, transposed: bool = False) -> Array:
 
 
 def _whole_panels(w: Array, transposed: bool) -> Array:
-    """Filters with zeros for outputs that fill the last panel."""
+    """Pad filters with zero outputs to whole panels."""
     axis = 3 if transposed else 0
     missing = -w.shape[axis] % NR
     if not missing:
@@ -141,7 +137,7 @@ def _whole_panels(w: Array, transposed: bool) -> Array:
 
 @routine
 def _transform_tiles(x: Array, tiles: Pair, grid: Pair, padding: Pair, v: int, v_step: int) -> None:
-    """Some tiles of ``x`` in the domain: 36 planes of (tiles, C) at ``v``."""
+    """Transform some tiles of ``x`` into 36 planes of (tiles, C) at ``v``."""
     _, h, w, channels = x.shape
     rows, columns = grid
     zeros = np.zeros(channels, np.float32)
@@ -163,31 +159,31 @@ def _transform_tiles(x: Array, tiles: Pair, grid: Pair, padding: Pair, v: int, v
 @routine
 def _multiply(
     v: int, v_step: int, count: int, channels: int, k0: int, k1: int,
-    u: int, plane: int, ahead: int, m: int, m_step: int,
+    u: int, plane: int, prefetch_bytes: int, m: int, m_step: int,
 ) -> None:  # fmt: skip
-    """Products of ``count`` tiles and a panel at all points, summed over channels k0..k1-1.
+    """Multiply ``count`` tiles by a panel at all points, summing over channels k0..k1-1.
 
-    ``v`` has all channels, ``u`` only these; ``m`` is (36, tiles, NR) and added to if k0 > 0.
+    ``v`` has all channels, ``u`` only these; ``m`` is (36, tiles, NR), and accumulated if k0 > 0.
     """
-    bundles = -(-count // ROWS)
-    rows = np.empty((bundles, ROWS), np.int64)
-    targets = np.empty((bundles, ROWS), np.int64)
-    for q in range(bundles):
-        for r in range(ROWS):
-            # A bundle that is not full repeats its first row.
-            row = q * ROWS + r if q * ROWS + r < count else q * ROWS
+    row_blocks = -(-count // MR)
+    rows = np.empty((row_blocks, MR), np.int64)
+    targets = np.empty((row_blocks, MR), np.int64)
+    for q in range(row_blocks):
+        for r in range(MR):
+            # A row block that is not full repeats its first row.
+            row = q * MR + r if q * MR + r < count else q * MR
             rows[q, r], targets[q, r] = (row * channels + k0) * 4, row * NR * 4
-    sources = np.empty(ROWS, np.int64)
+    sources = np.empty(MR, np.int64)
     b_table = np.empty(1, np.int64)
     zeros = np.zeros(NR, np.float32)
     flags = ACCUMULATE if k0 else 0
     for e in range(_POINTS):
         b_table[0] = u + e * plane
-        for q in range(bundles):
-            for r in range(ROWS):
+        for q in range(row_blocks):
+            for r in range(MR):
                 sources[r] = v + e * v_step + rows[q, r]
             multiply_block(
-                block_size(min(ROWS, count - q * ROWS)),
+                block_size(min(MR, count - q * MR)),
                 sources.ctypes.data,
                 1,
                 k1 - k0,
@@ -198,8 +194,8 @@ def _multiply(
                 zeros.ctypes.data,
                 0,
                 flags,
-                ROWS,
-                ahead if q == 0 else 0,
+                MR,
+                prefetch_bytes if q == 0 else 0,
             )
 
 
@@ -208,11 +204,11 @@ def _transform_back_partial(
     m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
     bias: Array, residual: Array, y: Array, flags: int,
 ) -> None:  # fmt: skip
-    """As :func:`_transform_back`, for a last panel with fewer outputs than columns."""
+    """Transform back as :func:`_transform_back`, for a last panel that is not full."""
     _, ho, wo, outputs = y.shape
     rows, columns = grid
     first = p * NR
-    finished = np.zeros((OUTPUT * OUTPUT, NR), np.float32)
+    buffer = np.zeros((OUTPUT * OUTPUT, NR), np.float32)
     targets = np.arange(OUTPUT * OUTPUT) * (NR * 4)
     for tile in range(tiles[0], tiles[1]):
         image = tile // (rows * columns)
@@ -223,15 +219,15 @@ def _transform_back_partial(
                 for j in range(width):
                     for k in range(first, outputs):
                         value = residual[image, y0 + i, x0 + j, k]
-                        finished[OUTPUT * i + j, k - first] = value
+                        buffer[OUTPUT * i + j, k - first] = value
         transform_output(
             m + (tile - tiles[0]) * NR * 4, m_step, bias.ctypes.data + first * 4,
-            targets.ctypes.data, finished.ctypes.data, finished.ctypes.data, flags, NR * 4,
+            targets.ctypes.data, buffer.ctypes.data, buffer.ctypes.data, flags, NR * 4,
         )  # fmt: skip
         for i in range(height):
             for j in range(width):
                 for k in range(first, outputs):
-                    y[image, y0 + i, x0 + j, k] = finished[OUTPUT * i + j, k - first]
+                    y[image, y0 + i, x0 + j, k] = buffer[OUTPUT * i + j, k - first]
 
 
 @routine
@@ -239,7 +235,7 @@ def _transform_back(
     m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
     bias: Array, residual: Array, y: Array, flags: int,
 ) -> None:  # fmt: skip
-    """Transform the sums of some tiles and of panel ``p`` back, and finish the outputs."""
+    """Transform the sums of some tiles and panel ``p`` back, and store the outputs."""
     _, ho, wo, outputs = y.shape
     rows, columns = grid
     targets = np.empty(OUTPUT * OUTPUT, np.int64)
@@ -250,7 +246,7 @@ def _transform_back(
     for tile in range(tiles[0], tiles[1]):
         image = tile // (rows * columns)
         y0, x0 = tile // columns % rows * OUTPUT, tile % columns * OUTPUT
-        # Outputs past the edge go where the last one inside goes after them.
+        # Outputs past the edge go to the last pixel inside, which is stored after them.
         for i in range(OUTPUT):
             for j in range(OUTPUT):
                 yy, xx = min(y0 + i, ho - 1), min(x0 + j, wo - 1)
@@ -267,16 +263,16 @@ def _by_tiles(
     start: int, stop: int, x: Array, u: Array, bias: Array, residual: Array, y: Array,
     grid: Pair, padding: Pair, blocks: int, flags: int,
 ) -> None:  # fmt: skip
-    """Blocks start..stop-1 of all tiles, each taken through all steps."""
+    """Compute blocks start..stop-1 of all tiles, each through all steps."""
     channels = x.shape[3]
     tiles = len(x) * grid[0] * grid[1]
-    most = -(-tiles // blocks)
-    v_step, m_step = most * channels * 4 + _LINE, most * NR * 4 + _LINE
+    max_tiles = -(-tiles // blocks)
+    v_step, m_step = max_tiles * channels * 4 + _LINE, max_tiles * NR * 4 + _LINE
     panels = u.shape[1]
     plane = panels * channels * NR * 4
     buffer = np.empty((_POINTS * (v_step + m_step) + _LINE) // 4, np.float32)
     for block in range(start, stop):
-        # Inside of the loop, for Numba frees an array after it is mentioned for the last time.
+        # Inside of the loop: Numba frees an array after its last use.
         v = -(-buffer.ctypes.data // _LINE) * _LINE
         m = v + _POINTS * v_step
         some = (tiles * block // blocks, tiles * (block + 1) // blocks)
@@ -294,7 +290,7 @@ def _by_tiles(
 def _transform_all(
     start: int, stop: int, x: Array, v: Array, v_step: int, grid: Pair, padding: Pair
 ) -> None:
-    """Tiles start..stop-1 of the inputs of :func:`_by_panels`."""
+    """Transform input tiles start..stop-1 for :func:`_by_panels`."""
     target = v.ctypes.data + start * x.shape[3] * 4
     _transform_tiles(x, (start, stop), grid, padding, target, v_step)
 
@@ -306,14 +302,14 @@ def _by_panels(
 ) -> None:  # fmt: skip
     """Items start..stop-1: (panel, block of tiles).
 
-    The panels are in ``u``, or if that is empty, they are made of ``w`` piece by piece.
+    Panels are in ``u``, or if that is empty, transformed from ``w`` chunk by chunk.
     """
     tiles = len(y) * grid[0] * grid[1]
-    most = -(-tiles // blocks)
+    max_tiles = -(-tiles // blocks)
     kept = u.shape[1] > 0
-    piece = channels if kept else min(channels, _PIECE)
-    m_step = most * NR * 4 + _LINE
-    plane = u.shape[1] * channels * NR * 4 if kept else piece * NR * 4 + _LINE
+    chunk = channels if kept else min(channels, _CHUNK)
+    m_step = max_tiles * NR * 4 + _LINE
+    plane = u.shape[1] * channels * NR * 4 if kept else chunk * NR * 4 + _LINE
     buffer = np.empty((_POINTS * (m_step + (0 if kept else plane)) + _LINE) // 4, np.float32)
     taps = np.empty(9 * VL * VL, np.float32)
     for item in range(start, stop):
@@ -322,8 +318,8 @@ def _by_panels(
         some = (tiles * block // blocks, tiles * (block + 1) // blocks)
         count = some[1] - some[0]
         begin = v.ctypes.data + some[0] * channels * 4
-        for k0 in range(0, channels, piece):
-            k1 = min(channels, k0 + piece)
+        for k0 in range(0, channels, chunk):
+            k1 = min(channels, k0 + chunk)
             if kept:
                 panel = u[0, p].ctypes.data
             else:
@@ -346,22 +342,22 @@ def convolve_winograd(
     top: int,
     left: int,
 ) -> None:
-    """Convolve ``x`` into ``y``.
+    """Convolve ``x`` and write to ``y``.
 
     Parameters
     ----------
     x, y : numpy.ndarray
         (N, H, W, C) and (N, Ho, Wo, O), contiguous float32.
     weights : numpy.ndarray or UnpackedFilters
-        From :func:`transform_weights`, or what that would be called with.
+        From :func:`transform_weights`, or its arguments.
     bias : numpy.ndarray, optional
         Shape (O,).
     residual : numpy.ndarray, optional
         Added to the sums; the shape of ``y``.
     activation : int
-        Code of the activation, which comes last.
+        Code of the activation, applied last.
     top, left : int
-        Rows and columns of zeros before the first ones of ``x``.
+        Rows and columns of zero padding.
     """
     n, ho, wo, outputs = y.shape
     channels = x.shape[3]
@@ -376,21 +372,21 @@ def convolve_winograd(
     added = y if residual is None else residual
     flags = (0 if residual is None else ADD) | activation
     kept = not isinstance(weights, UnpackedFilters)
-    if tiles < outputs // (_KEPT_WIDER if kept else 1):
+    if tiles < outputs // (_BY_PANELS_RATIO if kept else 1):
         w, transposed = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights
         w = _whole_panels(w, transposed)
         u = weights if kept else np.empty((_POINTS, 0, 1, NR), np.float32)
         v_step = tiles * channels * 4 + _LINE
         v = empty((_POINTS * v_step // 4,), np.float32)
         parallel_for(_transform_all, tiles, x, v, v_step, grid, padding)
-        wanted = min(-(-get_num_threads() // panels), -(-tiles // (2 * ROWS)))
-        blocks = max(-(-tiles // _MOST_TILES), wanted)
+        wanted = min(-(-get_num_threads() // panels), -(-tiles // (2 * MR)))
+        blocks = max(-(-tiles // _MAX_TILES), wanted)
         shape = (channels, grid, blocks, flags)
         arrays = (v, v_step, u, w, transposed, start, added, y)
         parallel_for(_by_panels, panels * blocks, *arrays, *shape)
         return
     u = weights if kept else transform_weights(*weights)
-    fitting = _BLOCK_BYTES // (_POINTS * 4 * (channels + NR)) // ROWS * ROWS
-    most = max(2 * ROWS, min(_BLOCK_TILES, fitting))
-    blocks = -(-tiles // min(most, -(-tiles // get_num_threads())))
+    fitting = _BLOCK_BYTES // (_POINTS * 4 * (channels + NR)) // MR * MR
+    max_tiles = max(2 * MR, min(_BLOCK_TILES, fitting))
+    blocks = -(-tiles // min(max_tiles, -(-tiles // get_num_threads())))
     parallel_for(_by_tiles, blocks, x, u, start, added, y, grid, padding, blocks, flags)

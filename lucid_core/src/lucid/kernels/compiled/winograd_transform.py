@@ -1,12 +1,12 @@
-"""Into the domain of Winograd's minimal filtering and back, one tile at a time.
+"""Winograd transforms of one tile, F(4x4, 3x3), written as LLVM IR.
 
-F(4x4, 3x3) of Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural
-Networks" (arXiv:1509.09308), section 4: 4x4 outputs of a 3x3 filter from a tile of 6x6
-inputs take 36 products for each pair of channels and not 144.  Inputs become
-``B' d B``, sums come back as ``A' m A``; the points are 0, 1, -1, 2, -2 and infinity.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016
+(arXiv:1509.09308), section 4: 4x4 outputs of a 3x3 filter from a 6x6 input tile take 36 products
+for each pair of channels instead of 144.  Inputs become ``B' d B``, filters ``G g G'``, and sums
+``A' m A``; the interpolation points are 0, 1, -1, 2, -2 and infinity.
 
-Both loops run over vectors of channels and are written as LLVM IR, because a compiler does
-not vectorize 36 loads and stores with strides of their own.
+The loops run over vectors of channels.  They are spelled out in IR because compilers do not
+vectorize 36 loads and stores of different strides.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ __all__ = [
     "transpose_squares",
 ]
 
-#: Side of a tile of inputs, and of the outputs that it gives.
+#: Sides of an input tile and of its outputs.
 INPUT, OUTPUT = 6, 4
 
 
 def _inputs_1d(b: Any, d: list[Any]) -> list[Any]:
-    """One row of B' d: six numbers from six."""
+    """Compute a row of B' d: six values from six."""
     four, five, two = splat(4), splat(-5), splat(2)
     minus_four = splat(-4)
     even = multiply_add(b, minus_four, d[2], d[4])
@@ -68,7 +68,7 @@ def _inputs_1d(b: Any, d: list[Any]) -> list[Any]:
 
 
 def _outputs_1d(b: Any, m: list[Any]) -> list[Any]:
-    """One row of A' m: four numbers from six."""
+    """Compute a row of A' m: four values from six."""
     sum1, difference1 = b.fadd(m[1], m[2]), b.fsub(m[1], m[2])
     sum2, difference2 = b.fadd(m[3], m[4]), b.fsub(m[3], m[4])
     return [
@@ -80,7 +80,7 @@ def _outputs_1d(b: Any, m: list[Any]) -> list[Any]:
 
 
 def _filters_1d(b: Any, g: list[Any]) -> list[Any]:
-    """One row of G g: six numbers from three."""
+    """Compute a row of G g: six values from three."""
     sixth, twelfth = splat(1 / 6), splat(1 / 12)
     minus_sixth, minus_twelfth = splat(-1 / 6), splat(-1 / 12)
     ones = b.fmul(minus_sixth, b.fadd(g[0], g[2]))
@@ -96,7 +96,7 @@ def _filters_1d(b: Any, g: list[Any]) -> list[Any]:
 
 
 def _gradients_1d(b: Any, y: list[Any]) -> list[Any]:
-    """One row of A y: six numbers from four."""
+    """Compute a row of A y: six values from four."""
     even, odd = b.fadd(y[0], y[2]), b.fadd(y[1], y[3])
     even2, odd2 = multiply_add(b, splat(4), y[2], y[0]), multiply_add(b, splat(4), y[3], y[1])
     return [
@@ -110,7 +110,7 @@ def _gradients_1d(b: Any, y: list[Any]) -> list[Any]:
 
 
 def _taps_1d(b: Any, m: list[Any]) -> list[Any]:
-    """One row of G' m: three numbers from six."""
+    """Compute a row of G' m: three values from six."""
     sixth, minus_sixth = splat(1 / 6), splat(-1 / 6)
     sum1, difference1 = b.fadd(m[1], m[2]), b.fsub(m[2], m[1])
     sum2, difference2 = b.fadd(m[3], m[4]), b.fsub(m[3], m[4])
@@ -122,16 +122,16 @@ def _taps_1d(b: Any, m: list[Any]) -> list[Any]:
     ]
 
 
-def _function(
+def _loop_function(
     module: Any,
     name: str,
     arguments: int,
     emit: Callable[[Any, Any, list[Any]], None],
-    pace: int = 4 * VL,
+    step_bytes: int = 4 * VL,
 ) -> Any:
-    """A function that runs ``emit`` for each ``pace`` below its last argument.
+    """Return a function that runs ``emit`` for each ``step_bytes`` below its last argument.
 
-    As it stands that is every VL channels, and the last argument is their bytes.
+    By default that is every VL channels, and the last argument is the bytes of the channels.
     """
     if name in module.globals:
         return module.globals[name]
@@ -145,9 +145,9 @@ def _function(
     channel = b.phi(ADDRESS)
     channel.add_incoming(constant(0), entry)
     emit(b, channel, list(function.args))
-    onward = b.add(channel, constant(pace))
-    channel.add_incoming(onward, b.block)
-    b.cbranch(b.icmp_signed("<", onward, function.args[-1]), loop, done)
+    following = b.add(channel, constant(step_bytes))
+    channel.add_incoming(following, b.block)
+    b.cbranch(b.icmp_signed("<", following, function.args[-1]), loop, done)
     ir.IRBuilder(done).ret_void()
     return function
 
@@ -227,13 +227,13 @@ def _emit_filters(b: Any, index: Any, arguments: list[Any]) -> None:
 
 
 def _emit_transpose(b: Any, index: Any, arguments: list[Any]) -> None:
-    source, source_step, source_pace, target, target_pace, _ = arguments
-    at = b.add(source, b.mul(index, source_pace))
+    source, source_step, source_square, target, target_square, _ = arguments
+    at = b.add(source, b.mul(index, source_square))
     rows = []
     for _ in range(VL):
         rows.append(load_vector(b, at))
         at = b.add(at, source_step)
-    # Squares of twice the size change their corners in each round.
+    # Each round exchanges the off-diagonal quadrants of squares of twice the size.
     size = 1
     while size < VL:
         for i in range(VL):
@@ -244,26 +244,26 @@ def _emit_transpose(b: Any, index: Any, arguments: list[Any]) -> None:
             second = [j + size for j in first]
             rows[i], rows[i + size] = (shuffle(b, low, high, f) for f in (first, second))
         size *= 2
-    target = b.add(target, b.mul(index, target_pace))
+    target = b.add(target, b.mul(index, target_square))
     for i, row in enumerate(rows):
         store_vector(b, row, target, 4 * VL * i)
 
 
 def _transform_input(context: Any, pixels: Any, v: Any, step: Any, bytes_: Any) -> Any:
-    """Transform one tile of inputs.
+    """Transform one input tile.
 
     All arguments are int64.
 
     pixels
-        Table of 36 addresses, row by row: where the channels of each pixel begin.
+        Table of 36 addresses, row by row: the channels of each pixel.
     v, step
-        Where the 36 results go: ``v``, ``v + step`` and so on, in bytes.
+        Address of the first of 36 results, and bytes between them.
     bytes_
-        Bytes of the channels: a multiple of a vector's.
+        Bytes of the channels, a multiple of a vector.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_function(b.module, f"lucid_winograd_in_{VL}", 4, _emit_inputs), list(values))
+        b.call(_loop_function(b.module, f"lucid_winograd_in_{VL}", 4, _emit_inputs), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
@@ -273,28 +273,28 @@ def _transform_output(
     context: Any, m: Any, step: Any, bias: Any, pixels: Any, y_base: Any, r_base: Any, flags: Any,
     bytes_: Any,
 ) -> Any:  # fmt: skip
-    """Transform the sums of one tile back, and finish its outputs.
+    """Transform the sums of one tile back, and store its outputs.
 
     All arguments are int64.
 
     m, step
-        Where the 36 sums are: ``m``, ``m + step`` and so on, in bytes.
+        Address of the first of 36 sums, and bytes between them.
     bias
-        Address of what is added for each channel.
+        Address of the value added to each channel.
     pixels, y_base
-        Table of 16 offsets, row by row, in bytes from ``y_base``: where outputs go.  They
-        are stored from the last to the first, so an output past the edge of the image
-        may share the place of the last one inside, which then overwrites it.
+        Table of 16 offsets, row by row, in bytes from ``y_base``.  Outputs are stored from last to
+        first, so outputs past the edge of the image may go to the last pixel inside, which then
+        overwrites them.
     r_base
-        With the flag ADD: what is added lies at the same offsets from here.
+        Base address of the residual at the same offsets, with the flag ADD.
     flags
-        The code of an activation, and ADD of the micro-kernel.
+        Code of an activation, and ADD of the micro-kernel.
     bytes_
-        Bytes of the channels: a multiple of a vector's.
+        Bytes of the channels, a multiple of a vector.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_function(b.module, f"lucid_winograd_out_{VL}", 8, _emit_outputs), list(values))
+        b.call(_loop_function(b.module, f"lucid_winograd_out_{VL}", 8, _emit_outputs), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), generate
@@ -304,52 +304,51 @@ def _transform_filters(
     context: Any, taps: Any, tap_step: Any, taps_step: Any, u: Any, step: Any, u_step: Any,
     count: Any,
 ) -> Any:  # fmt: skip
-    """Transform ``count`` times VL filters: all arguments are int64, steps in bytes.
+    """Transform ``count`` times VL filters; all arguments are int64, steps in bytes.
 
     taps, tap_step, taps_step
-        Where VL filters' first tap is, from there to their next tap, and to the next filters.
+        First tap of VL filters, step to their next tap, and to the next filters.
     u, step, u_step
-        Where the 36 results of the first filters go: ``u``, ``u + step`` and so on; and
-        from there to those of the next filters.
+        First of the 36 results, step to the next one, and to those of the next filters.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
         name = f"lucid_winograd_filters_{VL}"
-        b.call(_function(b.module, name, 7, _emit_filters, pace=1), list(values))
+        b.call(_loop_function(b.module, name, 7, _emit_filters, step_bytes=1), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7), generate
 
 
 def _transpose_squares(
-    context: Any, source: Any, source_step: Any, source_pace: Any, target: Any,
-    target_pace: Any, count: Any,
+    context: Any, source: Any, source_step: Any, source_square: Any, target: Any,
+    target_square: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """Transpose ``count`` squares of VL x VL numbers: all arguments are int64, in bytes.
+    """Transpose ``count`` squares of VL x VL float32; all arguments are int64, steps in bytes.
 
-    source, source_step, source_pace
-        The first square, and from there to its next row, and to the next square.
-    target, target_pace
-        Where the first square goes, row after row, and from there to the next one.
+    source, source_step, source_square
+        First square, step to its next row, and to the next square.
+    target, target_square
+        First target square, whose rows are contiguous, and step to the next one.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
         name = f"lucid_winograd_transpose_{VL}"
-        b.call(_function(b.module, name, 6, _emit_transpose, pace=1), list(values))
+        b.call(_loop_function(b.module, name, 6, _emit_transpose, step_bytes=1), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6), generate
 
 
 def _transform_output_gradient(context: Any, pixels: Any, m: Any, step: Any, bytes_: Any) -> Any:
-    """Transform the gradients of one tile of outputs, as :func:`transform_input` does inputs.
+    """Transform the output gradients of one tile, as :func:`_transform_input` does inputs.
 
-    ``A g A'``, the transpose of what :func:`transform_output` does; the table has 16 addresses.
+    It is ``A g A'``, the adjoint of :func:`_transform_output`; the table has 16 addresses.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
         name = f"lucid_winograd_gradients_{VL}"
-        b.call(_function(b.module, name, 4, _emit_gradients), list(values))
+        b.call(_loop_function(b.module, name, 4, _emit_gradients), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
@@ -358,20 +357,20 @@ def _transform_output_gradient(context: Any, pixels: Any, m: Any, step: Any, byt
 def _transform_weight_gradient(
     context: Any, m: Any, step: Any, taps: Any, tap_step: Any, bytes_: Any
 ) -> Any:
-    """Transform sums of products back to the nine taps of filters: ``G' m G``.
+    """Transform sums of products to the nine taps of filter gradients, ``G' m G``.
 
     All arguments are int64.
 
     m, step
-        Where the 36 sums are: ``m``, ``m + step`` and so on, in bytes.
+        Address of the first of 36 sums, and bytes between them.
     taps, tap_step
-        Where the taps go, likewise.
+        Address of the first tap, and bytes between them.
     bytes_
-        Bytes of the channels: a multiple of a vector's.
+        Bytes of the channels, a multiple of a vector.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_function(b.module, f"lucid_winograd_taps_{VL}", 5, _emit_taps), list(values))
+        b.call(_loop_function(b.module, f"lucid_winograd_taps_{VL}", 5, _emit_taps), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5), generate

@@ -1,1 +1,1 @@
-"""The kernels in plain NumPy: slow, short, and what the compiled ones are held against."""
+"""Kernels in plain NumPy: short and slow, the oracle of the compiled kernels."""

@@ -1,4 +1,4 @@
-"""Activations of one element, by name: the registry that fused kernels share.
+"""Registry of elementwise activations that kernels can fuse.
 
 Each name is also a function of :mod:`lucid.nn.functional`.
 """
@@ -14,12 +14,12 @@ from lucid.kernels.layout import Array
 
 
 class Activation(NamedTuple):
-    """A function of one element.
+    """An elementwise activation.
 
     Attributes
     ----------
     value, derivative : callable
-        From an array of floats to one of the same shape and dtype.
+        Map an array of floats to one of the same shape and dtype.
     """
 
     value: Callable[[Array], Array]
@@ -27,14 +27,14 @@ class Activation(NamedTuple):
 
 
 def logistic(x: Array) -> Array:
-    """``1 / (1 + exp(-x))`` of an array, without overflow at either end."""
+    """Compute the logistic sigmoid ``1 / (1 + exp(-x))`` without overflow."""
     e = np.exp(-np.abs(x))
     value: Array = np.where(x >= 0, x.dtype.type(1), e) / (1 + e)
     return value
 
 
-def _inside(x: Array, low: int, high: int, inside: Array | float, above: float) -> Array:
-    """0 up to ``low``, ``inside`` between ``low`` and ``high``, and ``above`` from there on."""
+def _piecewise(x: Array, low: int, high: int, inside: Array | float, above: float) -> Array:
+    """Return 0 up to ``low``, ``inside`` up to ``high``, and ``above`` from there on."""
     zero, upper = x.dtype.type(0), x.dtype.type(above)
     value: Array = np.where(x <= low, zero, np.where(x >= high, upper, inside))
     return value.astype(x.dtype, copy=False)
@@ -53,13 +53,13 @@ def _silu_derivative(x: Array) -> Array:
 
 
 def _indicator(x: Array, low: int, high: int, inside: float) -> Array:
-    """``inside`` strictly between ``low`` and ``high``, and 0 elsewhere, also for NaN."""
+    """Return ``inside`` strictly between ``low`` and ``high``, 0 elsewhere and for NaN."""
     kept = (x > low) & (x < high)
     value: Array = np.where(kept, x.dtype.type(inside), x.dtype.type(0))
     return value
 
 
-#: Every activation that fused kernels take.  Derivatives at the corners are PyTorch's.
+#: Activations by name.  At the kinks, derivatives are PyTorch's.
 ACTIVATIONS = {
     "relu": Activation(
         lambda x: np.maximum(x, 0),
@@ -70,37 +70,37 @@ ACTIVATIONS = {
         lambda x: np.clip(x + 3, 0, 6) / 6, lambda x: _indicator(x, -3, 3, 1 / 6)
     ),
     "hardswish": Activation(
-        lambda x: x * np.clip(x + 3, 0, 6) / 6, lambda x: _inside(x, -3, 3, x / 3 + 0.5, 1)
+        lambda x: x * np.clip(x + 3, 0, 6) / 6, lambda x: _piecewise(x, -3, 3, x / 3 + 0.5, 1)
     ),
     "sigmoid": Activation(logistic, _sigmoid_derivative),
     "silu": Activation(lambda x: x * logistic(x), _silu_derivative),
 }
 
 
-@np.errstate(invalid="ignore")  # 0 times infinity is NaN, without a warning
+@np.errstate(invalid="ignore")  # 0 times infinity gives NaN
 def activation(x: Array, name: str | None) -> Array:
-    """The activation of this name of every element; None stands for the identity.
+    """Apply an activation to each element.
 
     Parameters
     ----------
     x : numpy.ndarray
-        Any shape, of floats.
+        Floats of any shape.
     name : str, optional
-        A key of `ACTIVATIONS`.
+        Key of `ACTIVATIONS`; None is the identity.
     """
     return x if name is None else np.asarray(ACTIVATIONS[name].value(x))
 
 
 @np.errstate(invalid="ignore")
 def activation_backward(g: Array, x: Array, name: str | None) -> Array:
-    """The gradient of the input ``x``, for the gradient ``g`` of the output.
+    """Compute the input gradient of an activation.
 
     Parameters
     ----------
     g, x : numpy.ndarray
-        Of one shape and dtype.
+        Output gradient and input, of one shape and dtype.
     name : str, optional
-        A key of `ACTIVATIONS`; None stands for the identity.
+        Key of `ACTIVATIONS`; None is the identity.
     """
     if name == "relu":
         return np.where(x <= 0, g.dtype.type(0), g)

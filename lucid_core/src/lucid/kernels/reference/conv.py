@@ -1,4 +1,4 @@
-"""Two-dimensional convolution, written out with windows and one sum of products.
+"""Two-dimensional convolution as a sum of products over sliding windows.
 
 Shapes: x (N, C, H, W), weight (O, C / groups, kH, kW), y (N, O, Ho, Wo).
 ``padding`` is ((top, bottom), (left, right)); the other pairs are (height, width).
@@ -16,7 +16,7 @@ Padding = tuple[Pair, Pair]
 
 
 def _windows(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
-    """Every receptive field: a view of shape (N, C, Ho, Wo, kH, kW) into the padded input."""
+    """Return all receptive fields of the padded input, a view (N, C, Ho, Wo, kH, kW)."""
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     fields = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))
@@ -24,16 +24,16 @@ def _windows(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: P
 
 
 def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> Array:
-    """What ``conv2d`` takes in place of a weight that it will meet again.
+    """Prepare a weight that several calls of ``conv2d`` use, and return it in packed form.
 
     Parameters
     ----------
     weight : numpy.ndarray
-        Shape (O, C / groups, kH, kW); it must not change as long as the result is used.
+        Shape (O, C / groups, kH, kW); it must not change while the result is used.
     groups : int
-        Blocks of channels that do not see each other.
+        Number of groups.
     scale : numpy.ndarray, optional
-        By what the filter of each output is multiplied, shape (O,).
+        Factor of each output channel's filter, shape (O,).
     """
     return weight if scale is None else weight * scale[:, None, None, None]
 
@@ -49,7 +49,7 @@ def conv2d(
     residual: Array | None = None,
     activation: str | None = None,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, then the activation."""
+    """Cross-correlate ``x`` with ``weight``, add bias and residual, apply the activation."""
     fields = _windows(x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
@@ -73,7 +73,7 @@ def conv2d_input_gradient(
     groups: int,
     accumulate: Array | None = None,
 ) -> Array:
-    """Gradient of the input: each output's gradient goes back through its window.
+    """Compute the gradient of the input, a transposed convolution.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def conv2d_input_gradient(
     input_shape, stride, padding, dilation, groups
         Of the convolution.
     accumulate : numpy.ndarray, optional
-        What the gradient is added to, of shape ``input_shape``; it stays as it is.
+        Gradient to add, of shape ``input_shape``; it is not written to.
     """
     n, c, h, w = input_shape
     (top, bottom), (left, right) = padding
@@ -112,7 +112,7 @@ def conv2d_weight_gradient(
     dilation: Pair,
     groups: int,
 ) -> Array:
-    """Gradient of the weight: products of windows and output gradients, summed over places."""
+    """Compute the gradient of the weight, a sum over the output pixels."""
     fields = _windows(x, weight_shape[2:], stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)

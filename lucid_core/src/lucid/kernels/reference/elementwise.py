@@ -1,4 +1,4 @@
-"""Functions of one element: those that NumPy does not have, and those that large arrays meet."""
+"""Elementwise functions: those that NumPy lacks, and those that pay to compile."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from lucid.kernels.layout import Array
 
 
 def erf(x: Array) -> Array:
-    """The error function of every element."""
+    """Compute the error function of each element."""
     values: Array = np.vectorize(math.erf, otypes=[np.float64])(x)
     return values.astype(x.dtype)
 
 
 def add(a: Array, b: Array) -> Array:
-    """``a + b``, broadcast."""
+    """Compute ``a + b`` with broadcasting."""
     return np.asarray(a + b)
 
 
 def add_into(total: Array, other: Array) -> None:
-    """Add ``other`` to ``total``, in place; both of one shape."""
+    """Add ``other`` to ``total`` in place; both have one shape."""
     total += other
 
 
 def relu(x: Array) -> Array:
-    """The larger of x and 0; NaN stays NaN."""
+    """Compute the rectified linear unit, ``max(x, 0)``; NaN propagates."""
     return np.asarray(np.maximum(x, 0))
 
 
 def relu_backward(g: Array, y: Array) -> Array:
-    """The gradient of `relu`'s input, for the gradient ``g`` of its output ``y``."""
+    """Compute the input gradient of `relu` from the gradient ``g`` of its output ``y``."""
     return np.where(y <= 0, g.dtype.type(0), g)

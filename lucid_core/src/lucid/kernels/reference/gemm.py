@@ -8,5 +8,5 @@ from lucid.kernels.layout import Array
 
 
 def gemm(a: Array, b: Array, out: Array | None = None) -> Array:
-    """``a @ b`` for matrices (M, K) and (K, N), into ``out`` where it is given."""
+    """Multiply matrices (M, K) and (K, N), into ``out`` if it is given."""
     return np.matmul(a, b, out=out)

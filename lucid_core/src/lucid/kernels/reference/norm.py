@@ -1,4 +1,4 @@
-"""Batch normalization over (N, C, H, W) and its frozen form, with a sum and an activation.
+"""Batch normalization of (N, C, H, W), and its frozen form, with residual and activation.
 
 Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by
 Reducing Internal Covariate Shift", 2015, algorithm 1 and section 3.
@@ -32,13 +32,13 @@ def _masked(g: Array, y: Array | None, relu: bool) -> Array:
 
 
 def _normalized(x: Array, mean: Array, affine: Array) -> Array:
-    """What ReLU of a batch norm without residual sees, the same forward and backward."""
+    """Return ``(x - mean) * scale + shift``; forward and backward round it alike."""
     scale, shift = affine
     result: Array = (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(shift)
     return result
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def batch_norm(
     x: Array,
     weight: Array | None,
@@ -47,7 +47,7 @@ def batch_norm(
     residual: Array | None,
     activation: str | None,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Normalize each channel over the batch, and what follows it in a residual network.
+    """Normalize each channel over the batch, add a residual and apply an activation.
 
     ``y = act(weight * (x - mean) * inverse_std + bias + residual)``
 
@@ -67,11 +67,10 @@ def batch_norm(
     -------
     y : array (N, C, H, W)
     mean, variance, inverse_std : array (C,)
-        In the type of ``x``; the variance is the biased one.  Over no pixels at
-        all (N, H or W is 0) mean and variance are 0.
+        In the dtype of ``x``; the variance is the biased one.  Both are 0 over no pixels
+        (N, H or W is 0).
     affine : array (2, C)
-        Scale and shift as they were applied:
-        ``y = act((x - mean) * affine[0] + affine[1] + residual)``.
+        Scale and shift: ``y = act((x - mean) * affine[0] + affine[1] + residual)``.
     """
     wide = x.astype(np.float64)
     pixels = max(1, x.size // max(1, x.shape[1]))
@@ -80,7 +79,7 @@ def batch_norm(
     variance = (centered**2).sum(_PIXELS) / pixels
     inverse_std = 1 / np.sqrt(variance + eps)
     scale = inverse_std if weight is None else weight * inverse_std
-    # What rounding takes from the mean goes into the shift.
+    # The rounding error of the mean goes into the shift.
     rounded = mean.astype(x.dtype)
     shift = (rounded - mean) * scale
     affine = np.stack([scale, shift if bias is None else shift + bias]).astype(x.dtype)
@@ -94,7 +93,7 @@ def batch_norm(
     )
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def batch_norm_backward(
     g: Array,
     x: Array,
@@ -107,7 +106,7 @@ def batch_norm_backward(
     with_residual: bool,
     donate: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
-    """Gradients of `batch_norm`, the dependence of its statistics on ``x`` included.
+    """Compute the gradients of `batch_norm`, through its statistics too.
 
     Parameters
     ----------
@@ -115,8 +114,8 @@ def batch_norm_backward(
         Gradient of ``y``.
     x : array (N, C, H, W)
     y : array (N, C, H, W) or None
-        Wanted after a residual only: the output for ReLU, and the residual for other
-        activations.  Without one the input of the activation is computed from ``x`` again.
+        Needed with a residual only: the output for ReLU, the residual for other activations.
+        Otherwise the input of the activation is recomputed from ``x``.
     weight : array (C,) or None
     mean, inverse_std : array (C,)
     affine : array (2, C)
@@ -126,14 +125,14 @@ def batch_norm_backward(
     with_residual : bool
         Whether there was a residual.
     donate : bool, default False
-        Whether ``g`` may be written over: where that is done, one of the results takes its place.
+        Whether ``g`` may be overwritten by one of the results.
 
     Returns
     -------
     gx : array (N, C, H, W)
     gweight, gbias : array (C,)
     gresidual : array (N, C, H, W) or None
-        ``g`` itself if there was no activation; None if there was no residual.
+        ``g`` itself without an activation, None without a residual.
     """
     if activation == "relu" and with_residual:
         g = _masked(g, y, True)
@@ -157,11 +156,11 @@ def batch_norm_backward(
     )
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def affine_act(
     x: Array, scale: Array, shift: Array, residual: Array | None, activation: str | None
 ) -> Array:
-    """``act(x * scale + shift + residual)``, channel by channel: batch norm with fixed statistics.
+    """Compute ``act(x * scale + shift + residual)`` per channel: batch norm, frozen statistics.
 
     Parameters
     ----------
@@ -180,7 +179,7 @@ def affine_act(
     return channels_last(y.astype(x.dtype))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def affine_act_backward(
     g: Array,
     x: Array | None,
@@ -189,16 +188,16 @@ def affine_act_backward(
     relu: bool,
     with_residual: bool,
 ) -> tuple[Array, Array | None, Array, Array | None]:
-    """Gradients of `affine_act`.
+    """Compute the gradients of `affine_act`.
 
     Parameters
     ----------
     g : array (N, C, H, W)
         Gradient of ``y``.
     x : array (N, C, H, W) or None
-        None if the gradient of ``scale`` is not wanted, as of a frozen layer's.
+        None to skip the gradient of ``scale``, as for a frozen layer.
     y : array (N, C, H, W) or None
-        Wanted for the mask of ReLU only; may be None without it.
+        Output, needed for ReLU only.
     scale : array (C,)
     relu, with_residual : bool
         Whether there was a ReLU, and a residual.
@@ -210,7 +209,7 @@ def affine_act_backward(
         None if ``x`` is.
     gshift : array (C,)
     gresidual : array (N, C, H, W) or None
-        ``g`` itself if there was no ReLU; None if there was no residual.
+        ``g`` itself without ReLU, None without a residual.
     """
     g = _masked(g, y, relu)
     gscale = None if x is None else np.sum(g * x, _PIXELS, np.float64).astype(g.dtype)

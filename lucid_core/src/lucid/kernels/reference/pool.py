@@ -20,36 +20,36 @@ def output_size(
     dilation: Pair = (1, 1),
     ceil_mode: bool = False,
 ) -> Pair:
-    """Height and width of what a window of ``kernel`` yields over an image of ``size``.
+    """Return the output height and width of pooling over an image of ``size``.
 
-    With ``ceil_mode`` a last window that sticks out at the bottom or the right
-    counts too, as long as it starts inside the image or its upper or left padding.
+    With ``ceil_mode``, a last window that exceeds the image at the bottom or right counts too,
+    if it starts inside the image or its upper or left padding.
 
     Raises
     ------
     ValueError
-        If a number is out of range, the padding is more than half the window
-        (a window could miss the image), or the window does not fit.
+        If an argument is out of range, the padding exceeds half the window, or the window does
+        not fit the image.
     """
     result = []
     for axis, what in enumerate(("height", "width")):
         n, k, s, p, d = (pair[axis] for pair in (size, kernel, stride, padding, dilation))
         if k < 1 or s < 1 or d < 1:
             raise ValueError(
-                f"pooling expects kernel, stride and dilation of at least 1, got {k}, {s} "
-                f"and {d} for the {what}"
+                f"expected kernel, stride and dilation of at least 1, got {k}, {s} "
+                f"and {d} (pooling, {what})"
             )
         reach = d * (k - 1) + 1
         if not 0 <= p <= reach // 2:
             raise ValueError(
-                f"pooling expects a padding of 0 to half the window ({reach // 2}), "
-                f"got {p} for the {what}"
+                f"expected a padding of 0 to half the window, {reach // 2}, "
+                f"got {p} (pooling, {what})"
             )
         free = n + 2 * p - reach
         if n < 1 or (free < 0 and not (ceil_mode and free + s > 0)):
             raise ValueError(
-                f"pooling expects an image that holds its window of {reach}, got a {what} "
-                f"of {n} with padding {p} on each side"
+                f"expected a {what} that fits the window of {reach}, got {n} with padding {p} on "
+                "each side (pooling)"
             )
         out = (free + (s - 1 if ceil_mode else 0)) // s + 1
         if ceil_mode and (out - 1) * s >= n + p:
@@ -61,22 +61,21 @@ def output_size(
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Array, Array]:
-    """Largest value under each window, and where it stood.
+    """Compute the maximum of each window, and its index.
 
     Parameters
     ----------
     x : array (N, C, H, W)
     kernel, stride, padding, dilation : pair of int
     ceil_mode : bool
-        Whether a window may stick out at the bottom and right; see `output_size`.
+        Whether a last window may exceed the image; see `output_size`.
 
     Returns
     -------
     y : array (N, C, OH, OW)
-        NaN where the window holds one; -inf where it lies in the padding altogether.
+        NaN if the window contains NaN, -inf if it is all padding.
     index : int32 array (N, C, OH, OW)
-        ``row * W + column`` of the maximum, the first one of several; -1 where the
-        window lies in the padding altogether.
+        ``row * W + column`` of the first maximum; -1 if the window is all padding.
     """
     n, c, height, width = x.shape
     out_h, out_w = output_size((height, width), kernel, stride, padding, dilation, ceil_mode)
@@ -91,7 +90,7 @@ def max_pool2d(
             )
             flat = np.where(inside, np.add.outer(rows * width, columns), 0)
             value = x.reshape(n, c, height * width)[:, :, flat]
-            # "not <=" is true of NaN, and once best is NaN nothing replaces it
+            # "not <=" is true for NaN, and nothing replaces a NaN.
             larger = ~(value <= best) & ~np.isnan(best)
             take = inside & (larger | (index < 0))
             best = np.where(take, value, best)
@@ -100,7 +99,7 @@ def max_pool2d(
 
 
 def max_pool2d_backward(g: Array, index: Array, input_shape: tuple[int, int, int, int]) -> Array:
-    """Gradient of the input of `max_pool2d`: each ``g`` goes to where the maximum stood.
+    """Compute the input gradient of `max_pool2d`: scatter ``g`` to the indices of the maxima.
 
     Parameters
     ----------
@@ -129,10 +128,10 @@ def window_counts(
     count_include_pad: bool,
     divisor: int | None = None,
 ) -> Array:
-    """By how many values each window's sum is divided: an int64 array (OH, OW).
+    """Return the divisor of each window's sum, an int64 array (OH, OW).
 
-    Padding counts or not as asked; what ``ceil_mode`` adds beyond it never does.
-    A ``divisor`` that is given divides them all.
+    It is ``divisor``, or the number of elements; what ``ceil_mode`` adds beyond the padding
+    never counts.
     """
     counts = []
     out = output_size(size, kernel, stride, padding, (1, 1), ceil_mode)
@@ -147,7 +146,7 @@ def window_counts(
     return np.multiply.outer(counts[0], counts[1])
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def avg_pool2d(
     x: Array,
     kernel: Pair,
@@ -157,18 +156,18 @@ def avg_pool2d(
     count_include_pad: bool,
     divisor: int | None = None,
 ) -> Array:
-    """Mean of each window.
+    """Compute the mean of each window.
 
     Parameters
     ----------
     x : array (N, C, H, W)
     kernel, stride, padding : pair of int
     ceil_mode : bool
-        Whether a window may stick out at the bottom and right; see `output_size`.
+        Whether a last window may exceed the image; see `output_size`.
     count_include_pad : bool
-        Whether padding counts as zeros in the mean, or not at all.
+        Whether the mean includes the zeros of the padding.
     divisor : int, optional
-        What every sum is divided by in place of the number of its values.
+        Divisor of the sums; by default the number of elements.
 
     Returns
     -------
@@ -187,7 +186,7 @@ def avg_pool2d(
     return channels_last((total / counts).astype(x.dtype))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def avg_pool2d_backward(
     g: Array,
     input_shape: tuple[int, int, int, int],
@@ -198,14 +197,14 @@ def avg_pool2d_backward(
     count_include_pad: bool,
     divisor: int | None = None,
 ) -> Array:
-    """Gradient of the input of `avg_pool2d`: every value under a window gets its share.
+    """Compute the input gradient of `avg_pool2d`.
 
     Parameters
     ----------
     g : array (N, C, OH, OW)
     input_shape : (N, C, H, W)
     kernel, stride, padding, ceil_mode, count_include_pad, divisor
-        As given to `avg_pool2d`.
+        See `avg_pool2d`.
 
     Returns
     -------

@@ -1,9 +1,8 @@
 """Nearest and bilinear resizing of the last two axes of (N, C, H, W).
 
-The coordinates are PyTorch's: nearest takes source ``floor(i * step)``; bilinear
-takes ``(i + 0.5) * step - 0.5`` clipped at 0, or with ``align_corners``
-``i * (in - 1) / (out - 1)``.  The step, in source pixels per target pixel, is that
-given for rows and columns, or ``in / out``.
+Source coordinates are PyTorch's: ``floor(i * step)`` for nearest; ``(i + 0.5) * step - 0.5``
+clipped at 0 for bilinear, or ``i * (in - 1) / (out - 1)`` with ``align_corners``.  The step,
+in source pixels per target pixel, is given or ``in / out``.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ Pair = tuple[int, int]
 Shape = tuple[int, int, int, int]
 Steps = tuple[float | None, float | None]
 
-#: Steps that follow from the two sizes.
+#: Steps computed from the two sizes.
 BY_SIZE: Steps = (None, None)
 
 
 def check_sizes(source: Pair, target: Pair) -> None:
-    """Raise ValueError unless both images hold at least one pixel."""
+    """Raise ValueError unless both images have at least one pixel."""
     if min(*source, *target) < 1:
         raise ValueError(
-            "resizing expects a height and a width of at least 1 on both sides, "
-            f"got {tuple(source)} to {tuple(target)}"
+            "expected a height and a width of at least 1, "
+            f"got {tuple(source)} resized to {tuple(target)}"
         )
 
 
 def nearest_source(source: int, target: int, step: float | None = None) -> Array:
-    """Source index of each of ``target`` positions along one axis: int64 (target,).
+    """Return the source index of each target position along one axis, int64 (target,).
 
-    As in PyTorch, the product with the step is rounded to single precision before
-    it is cut off, unless the axis keeps its length or doubles.
+    As in PyTorch, the product with the step is rounded to single precision before the floor,
+    unless the length stays or doubles.
     """
     position = np.arange(target)
     if target in (source, 2 * source):
@@ -49,14 +48,14 @@ def nearest_source(source: int, target: int, step: float | None = None) -> Array
 def bilinear_source(
     source: int, target: int, align_corners: bool, step: float | None = None
 ) -> tuple[Array, Array, Array]:
-    """The two neighbors of each of ``target`` positions along one axis.
+    """Return the two source neighbors of each target position along one axis.
 
     Returns
     -------
     low, high : int64 array (target,)
-        Neighboring source positions; equal at the last one.
+        Neighboring source indices; equal at the last one.
     fraction : float64 array (target,)
-        Weight of ``high``; that of ``low`` is the rest to 1.
+        Weight of ``high``; ``low`` has the weight 1 - fraction.
     """
     position = np.arange(target)
     if align_corners:
@@ -64,19 +63,19 @@ def bilinear_source(
     else:
         at = np.maximum((position + 0.5) * (source / target if step is None else step) - 0.5, 0)
     low = np.minimum(at.astype(np.int64), source - 1)
-    # Past the last pixel both neighbors are that one, and any weight would do but for rounding.
+    # Past the last pixel both neighbors are that pixel; clip the weight for exact rounding.
     return low, np.minimum(low + 1, source - 1), np.minimum(at - low, 1)
 
 
 def resize_nearest(x: Array, size: Pair, steps: Steps = BY_SIZE) -> Array:
-    """Resize to ``size`` by repeating or dropping pixels.
+    """Resize to ``size`` by nearest-neighbor interpolation.
 
     Parameters
     ----------
     x : array (N, C, H, W)
     size : (height, width)
     steps : (rows, columns)
-        Source pixels per target pixel; None: as the sizes have it.
+        Source pixels per target pixel; None computes them from the sizes.
 
     Returns
     -------
@@ -89,14 +88,14 @@ def resize_nearest(x: Array, size: Pair, steps: Steps = BY_SIZE) -> Array:
 
 
 def resize_nearest_backward(g: Array, input_shape: Shape, steps: Steps = BY_SIZE) -> Array:
-    """Gradient of the input of `resize_nearest`: the sum over the copies of each pixel.
+    """Compute the input gradient of `resize_nearest`, a sum over the copies of each pixel.
 
     Parameters
     ----------
     g : array (N, C, OH, OW)
     input_shape : (N, C, H, W)
     steps : (rows, columns)
-        As given to `resize_nearest`.
+        See `resize_nearest`.
 
     Returns
     -------
@@ -106,23 +105,23 @@ def resize_nearest_backward(g: Array, input_shape: Shape, steps: Steps = BY_SIZE
     rows = nearest_source(input_shape[2], g.shape[2], steps[0])
     columns = nearest_source(input_shape[3], g.shape[3], steps[1])
     gx = np.zeros(input_shape, g.dtype)
-    places: Any = (slice(None), slice(None), rows[:, None], columns)
-    np.add.at(gx, places, g)
+    index: Any = (slice(None), slice(None), rows[:, None], columns)
+    np.add.at(gx, index, g)
     return channels_last(gx)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def resize_bilinear(x: Array, size: Pair, align_corners: bool, steps: Steps = BY_SIZE) -> Array:
-    """Resize to ``size``, each pixel a weighted mean of its four neighbors (no antialiasing).
+    """Resize to ``size`` by bilinear interpolation, without antialiasing.
 
     Parameters
     ----------
     x : array (N, C, H, W)
     size : (height, width)
     align_corners : bool
-        Whether the centers of the corner pixels coincide, rather than the corners.
+        Whether the centers of the corner pixels are aligned, rather than the corners.
     steps : (rows, columns)
-        Source pixels per target pixel; None: as the sizes have it.
+        Source pixels per target pixel; None computes them from the sizes.
 
     Returns
     -------
@@ -137,11 +136,11 @@ def resize_bilinear(x: Array, size: Pair, align_corners: bool, steps: Steps = BY
     return channels_last(upper * (1 - wy) + lower * wy)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def resize_bilinear_backward(
     g: Array, input_shape: Shape, align_corners: bool, steps: Steps = BY_SIZE
 ) -> Array:
-    """Gradient of the input of `resize_bilinear`.
+    """Compute the input gradient of `resize_bilinear`.
 
     Parameters
     ----------
@@ -149,7 +148,7 @@ def resize_bilinear_backward(
     input_shape : (N, C, H, W)
     align_corners : bool
     steps : (rows, columns)
-        As given to `resize_bilinear`.
+        See `resize_bilinear`.
 
     Returns
     -------
@@ -162,6 +161,6 @@ def resize_bilinear_backward(
     gx = np.zeros(input_shape, g.dtype)
     for rows, row_weight in ((y0, 1 - wy), (y1, wy)):
         for columns, column_weight in ((x0, 1 - wx), (x1, wx)):
-            places: Any = (slice(None), slice(None), rows[:, None], columns)
-            np.add.at(gx, places, g * row_weight * column_weight)
+            index: Any = (slice(None), slice(None), rows[:, None], columns)
+            np.add.at(gx, index, g * row_weight * column_weight)
     return channels_last(gx)

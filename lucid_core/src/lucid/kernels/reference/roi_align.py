@@ -1,4 +1,4 @@
-"""RoIAlign: features of regions, pooled to one size by bilinear sampling.
+"""RoIAlign: pool features of regions to one size by bilinear sampling.
 
 He et al., "Mask R-CNN", 2017, section 3; borders and sampling as in torchvision.
 """
@@ -15,17 +15,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Pair = tuple[int, int]
 Shape = tuple[int, int, int, int]
 
-# With more samples than this along one axis of one bin, the region is no sensible one.
+# A region with more samples than this along one axis of a bin is invalid.
 _MAX_SAMPLES = 1 << 20
 
 
 class Regions(NamedTuple):
-    """Where the samples of R regions lie, in feature pixels; axis 1 of each array is (y, x)."""
+    """Sample grids of R regions in feature pixels; axis 1 of the arrays is (y, x)."""
 
-    image: Array  # (R,) int64: which of the N images
+    image: Array  # (R,) int64: index of the image
     origin: Array  # (R, 2): upper left corner
     bin_size: Array  # (R, 2)
-    samples: Array  # (R, 2) int64: samples along each axis of a bin; -1 marks no valid region
+    samples: Array  # (R, 2) int64: samples along each axis of a bin; -1 if invalid
 
 
 def regions_of(
@@ -37,29 +37,31 @@ def regions_of(
     aligned: bool,
     dtype: np.dtype[Any],
 ) -> Regions:
-    """Check ``rois`` and lay them over the features.
+    """Validate ``rois`` and compute their sample grids.
 
     Raises
     ------
     ValueError
-        If the shape is not (R, 5), an image index is not one of 0..N-1, the features
-        have no pixels, or ``output_size`` is less than 1.
+        If the shape is not (R, 5), an image index is not in 0..N-1, the features have no
+        pixels, or ``output_size`` is less than 1.
     """
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(
-            "roi_align expects rois of shape (R, 5), [image, x1, y1, x2, y2] each, "
-            f"got shape {rois.shape}"
+            "expected rois of shape (R, 5), rows of [image, x1, y1, x2, y2], "
+            f"got shape {rois.shape} (roi_align)"
         )
     if min(output_size) < 1:
-        raise ValueError(f"roi_align expects an output size of at least 1, got {output_size}")
+        raise ValueError(f"expected an output_size of at least 1, got {output_size} (roi_align)")
     if len(rois) and min(input_shape[2:]) < 1:
-        raise ValueError(f"roi_align cannot sample features of shape {tuple(input_shape)}")
+        raise ValueError(
+            f"expected features with pixels, got shape {tuple(input_shape)} (roi_align)"
+        )
     image = rois[:, 0]
     wrong = np.flatnonzero(~((image >= 0) & (image < input_shape[0])))
     if wrong.size:
         raise ValueError(
-            f"roi_align expects image indices of 0 to {input_shape[0] - 1}, "
-            f"got {image[wrong[0]]} in row {wrong[0]} of the rois"
+            f"expected image indices of 0 to {input_shape[0] - 1}, "
+            f"got {image[wrong[0]]} (roi_align, row {wrong[0]} of rois)"
         )
     with np.errstate(over="ignore", invalid="ignore"):
         corners = rois[:, 1:].astype(dtype) * dtype.type(spatial_scale)
@@ -79,13 +81,13 @@ def regions_of(
 def _neighbors(
     origin: Any, bin_size: Any, samples: int, bins: int, size: int
 ) -> tuple[Array, Array, Array]:
-    """Source indices and weights of the samples along one axis.
+    """Return source indices and weights of the samples along one axis.
 
     Returns
     -------
     low, high : int64 array (bins * samples,)
     weights : array (2, bins * samples)
-        Of ``low`` and ``high``; both 0 for a sample more than a pixel outside.
+        Weights of ``low`` and ``high``; 0 for samples more than a pixel outside.
     """
     within = (np.arange(samples) + 0.5) * bin_size / max(samples, 1)
     at = (origin + np.arange(bins)[:, None] * bin_size + within).ravel()
@@ -98,7 +100,7 @@ def _neighbors(
 
 
 def _corners(regions: Regions, r: int, output_size: Pair, size: Pair) -> Any:
-    """For each of a sample's four neighbors: rows, columns and weights of all samples."""
+    """Yield rows, columns and weights of all samples, for each of the four neighbors."""
     origin, bin_size, samples = regions.origin[r], regions.bin_size[r], regions.samples[r]
     y0, y1, wy = _neighbors(origin[0], bin_size[0], samples[0], output_size[0], size[0])
     x0, x1, wx = _neighbors(origin[1], bin_size[1], samples[1], output_size[1], size[1])
@@ -107,7 +109,7 @@ def _corners(regions: Regions, r: int, output_size: Pair, size: Pair) -> Any:
             yield rows[:, None], columns, np.multiply.outer(row_weight, column_weight)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def roi_align(
     x: Array,
     rois: Array,
@@ -116,37 +118,37 @@ def roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Array:
-    """Mean of bilinear samples in each bin of each region.
+    """Average bilinear samples in each bin of each region.
 
-    A sample up to one pixel outside the image takes the value at its edge; one
-    further out counts as zero.
+    A sample up to one pixel outside the image takes the value at the edge; samples further out
+    count as zero.
 
     Parameters
     ----------
     x : array (N, C, H, W)
         Features.
     rois : array (R, 5)
-        Index of the image, then x1, y1, x2, y2 in image pixels.
+        Image index, then x1, y1, x2, y2 in image pixels.
     spatial_scale : float
         Feature pixels per image pixel.
     output_size : (height, width)
-        Bins.
+        Number of bins.
     sampling_ratio : int
-        Samples along each axis of a bin; 0 or less: one a feature pixel, rounded up.
+        Samples along each axis of a bin; 0 or less takes one per feature pixel, rounded up.
     aligned : bool
-        Whether pixel centers lie at half coordinates.  If not, nothing is
-        shifted and regions are at least one feature pixel wide and high.
+        Whether to shift coordinates by half a pixel, to pixel centers.  If not, regions are
+        at least one feature pixel wide and high.
 
     Returns
     -------
     array (R, C, *output_size)
-        NaN for a region with a coordinate that is not finite or absurdly large.
+        NaN for regions with coordinates that are not finite or extremely large.
 
     Raises
     ------
     ValueError
-        If ``rois`` has another shape or names an image that is not there, or the
-        features have no pixels.
+        If ``rois`` has another shape or an image index out of range, or the features have no
+        pixels.
     """
     regions = regions_of(
         rois, x.shape, spatial_scale, output_size, sampling_ratio, aligned, x.dtype
@@ -160,13 +162,13 @@ def roi_align(
             features = x[regions.image[r]]
             total = np.zeros((x.shape[1], ph * sy, pw * sx))
             for rows, columns, weight in _corners(regions, r, output_size, x.shape[2:]):
-                # what has no weight is not looked at: a NaN there stays there
+                # Do not read elements of weight 0, which may be NaN.
                 total += np.where(weight == 0, 0, features[:, rows, columns]) * weight
             y[r] = total.reshape(-1, ph, sy, pw, sx).mean((2, 4))
     return channels_last(y)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN propagate
 def roi_align_backward(
     g: Array,
     rois: Array,
@@ -175,7 +177,7 @@ def roi_align_backward(
     sampling_ratio: int,
     aligned: bool,
 ) -> Array:
-    """Gradient of the features given to `roi_align`; the regions get none.
+    """Compute the gradient of the features of `roi_align`.
 
     Parameters
     ----------
@@ -183,7 +185,7 @@ def roi_align_backward(
     rois : array (R, 5)
     input_shape : (N, C, H, W)
     spatial_scale, sampling_ratio, aligned
-        As given to `roi_align`.
+        See `roi_align`.
 
     Returns
     -------
@@ -198,6 +200,6 @@ def roi_align_backward(
         if sy > 0 and sx > 0:
             share = np.repeat(np.repeat(g[r] / (sy * sx), sy, axis=1), sx, axis=2)
             for rows, columns, weight in _corners(regions, r, output_size, input_shape[2:]):
-                places: Any = (slice(None), rows, columns)
-                np.add.at(gx[regions.image[r]], places, (share * weight).astype(g.dtype))
+                index: Any = (slice(None), rows, columns)
+                np.add.at(gx[regions.image[r]], index, (share * weight).astype(g.dtype))
     return channels_last(gx)
