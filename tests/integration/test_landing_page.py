@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").replace("\\\n", "")
 [BLOCK] = re.findall(r"^```console\n(.*?)^```", TEXT, re.M | re.S)
 INSTALL, TRAIN, DETECT = (shlex.split(line.removeprefix("$ ")) for line in BLOCK.splitlines())
 FOUND = DETECT[DETECT.index("--output") + 1]

@@ -22,6 +22,17 @@ def test_copied_commands_have_no_prompts(open_page):
     assert text.strip().splitlines() == [line.removeprefix("$ ") for line in lines]
 
 
+def test_copied_commands_have_their_continuation_lines(open_page):
+    page = open_page("index.html", **READ)
+    block = page.locator("div.highlight-console")
+    lines = copied(page, block).strip().splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
+        "python", "python", "lucid"
+    ]  # fmt: skip
+    assert "scikit-learn" in lines[1]
+    assert "--weights" in lines[-1]
+
+
 def test_copied_python_is_unchanged(open_page):
     page = open_page("index.html", **READ)
     block = page.locator("div.highlight-python").first

@@ -27,7 +27,8 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def blocks(page: str) -> list[list[str]]:
     """Return the pip commands of each console block that installs Lucid."""
-    found = [block.splitlines() for block in BLOCK.findall((ROOT / page).read_text())]
+    text = (ROOT / page).read_text().replace("\\\n", "")
+    found = [block.splitlines() for block in BLOCK.findall(text)]
     commands = [
         [line.removeprefix("$ ").partition(" #")[0].strip() for line in block] for block in found
     ]
