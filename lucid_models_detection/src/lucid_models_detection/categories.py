@@ -25,16 +25,7 @@ KEY = "categories"
 
 @dataclass(frozen=True)
 class Category:
-    """A category of a COCO file.
-
-    Attributes
-    ----------
-    id : int or str
-        ``category_id`` of the file.
-    name : str
-    label : int or None
-        Label of the detector, from 1; None if its objects are left out.
-    """
+    """A category of a COCO file; ``label`` (from 1) is None if its objects are left out."""
 
     id: Id
     name: str
@@ -44,11 +35,7 @@ class Category:
 class Categories:
     """Categories that a detector was trained on.
 
-    Parameters
-    ----------
-    entries : sequence of Category
-    unmatched : sequence of str, default ()
-        Names of detector classes without a known category.
+    ``unmatched`` has the names of detector classes without a known category.
     """
 
     def __init__(self, entries: Sequence[Category], unmatched: Sequence[str] = ()) -> None:
@@ -65,13 +52,7 @@ class Categories:
 
     @classmethod
     def from_preprocessing(cls, preprocessing: Mapping[str, Any] | None) -> Categories | None:
-        """Read the categories from the metadata of a saved model; None if it has none.
-
-        Raises
-        ------
-        ValueError
-            If the metadata is damaged.
-        """
+        """Read the categories from the metadata of a saved model; None if it has none."""
         if not preprocessing or KEY not in preprocessing:
             return None
         try:
@@ -90,21 +71,9 @@ class Categories:
 
     @classmethod
     def from_names(cls, class_names: Sequence[str], found: Mapping[Id, str]) -> Categories:
-        """Match the categories of a file to the classes of a detector by name.
+        """Match the categories of a file, names by id, to the classes of a detector by name.
 
-        For a detector without recorded category ids.
-
-        Parameters
-        ----------
-        class_names : sequence of str
-            Class names of the detector, background first.
-        found : mapping of (int or str) to str
-            Category names of the file by id; unknown ones are left to :meth:`check`.
-
-        Raises
-        ------
-        ValueError
-            If several classes of the detector have the name of a category.
+        For a detector without recorded category ids.  Unknown categories are left to :meth:`check`.
         """
         named = list(class_names)[1:]
         labels = {name: label for label, name in enumerate(named, start=1)}
@@ -125,24 +94,7 @@ class Categories:
     ) -> Categories | None:
         """Return the categories recorded in a weight file, else match by class name.
 
-        Parameters
-        ----------
-        path : path
-            Weight file of the detector.
-        class_names : sequence of str or None
-            Class names of the detector, background first.
-        found : mapping of (int or str) to str
-            As in :meth:`from_names`.
-
-        Returns
-        -------
-        Categories or None
-            None if neither categories nor class names are known.
-
-        Raises
-        ------
-        ValueError
-            If the metadata of the file is damaged.
+        ``class_names`` has the background first.  None if neither is known.
         """
         if has_model_metadata(path):
             try:
@@ -163,20 +115,7 @@ class Categories:
         return {entry.id: entry.label for entry in self.entries}
 
     def check(self, path: Path | str, found: Mapping[Id, str]) -> None:
-        """Raise if the categories of a file differ from these.
-
-        Parameters
-        ----------
-        path : path
-            The file.
-        found : mapping of (int or str) to str
-            Category names of the file by id; a subset of these is valid.
-
-        Raises
-        ------
-        ValueError
-            If an id is unknown or has another name; lists up to ten.
-        """
+        """Raise if categories of a file, names by id, are unknown or have another name here."""
         names = {entry.id: entry.name for entry in self.entries}
         problems = []
         for id, name in sorted(found.items(), key=lambda item: id_sort_key(item[0])):

@@ -16,20 +16,10 @@ __all__ = ["CocoIds"]
 
 
 class CocoIds:
-    """Image and category ids of a COCO file for the results of a detector.
+    """Image and category ids of a COCO file, which need not have annotations.
 
-    Parameters
-    ----------
-    path : path
-        COCO file; it need not have annotations.
-    image_paths : sequence of path
-        Images, each matched to a ``file_name`` by its last parts.
-    weights : path
-        Weight file of the detector.
-    class_names : sequence of str or None
-        Class names of the detector, background first.
-    match_by_name : bool, default False
-        Match categories by ``class_names`` even if ``weights`` records category ids.
+    Each image path is matched to a ``file_name`` by its last parts.  Categories are matched by the
+    ids recorded in ``weights``, or by name if there are none or ``match_by_name`` is true.
 
     Attributes
     ----------
@@ -37,12 +27,6 @@ class CocoIds:
         (id, size) of each image path; the size is (width, height), or None if not in the file.
     categories : dict of int to (int or str)
         Category id of each label; the first if several share the label.
-
-    Raises
-    ------
-    ValueError
-        If an image is not in the file or is ambiguous, or the categories differ from those of
-        the detector.
     """
 
     def __init__(
@@ -75,19 +59,7 @@ class CocoIds:
         }
 
     def results(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the detections of an image in COCO results format.
-
-        Parameters
-        ----------
-        record : mapping
-            Record of a :class:`~lucid_models_detection.DetectionPredictor` with
-            ``category_ids=categories``.
-
-        Raises
-        ------
-        ValueError
-            If the image has another size than in the file.
-        """
+        """Return the detections of a :class:`DetectionPredictor` record in COCO results format."""
         image_id, size = self.images[record["image"]]
         if size is not None:
             self._check_size(record["image"], (record["width"], record["height"]), size)

@@ -24,29 +24,9 @@ __all__ = ["DatasetEvaluation"]
 class DatasetEvaluation:
     """Evaluation of a detector on the annotations of a COCO file.
 
-    Parameters
-    ----------
-    annotation_file, image_directory : path
-        As in :class:`~lucid_models_detection.data.CocoDetection`.
-    categories : Categories
-        Categories of the detector.
-    file_categories : mapping of (int or str) to str
-        Category names of the file by id.
-    **options
-        Passed to :class:`~lucid_models_detection.data.CocoDetection`: ``on_invalid``,
-        ``box_format``, ``box_orientation``, ``header``.
-
-    Attributes
-    ----------
-    dataset : CocoDetection
-        Dataset with the classes of the file.
-    missing : tuple of str
-        Classes of the detector that are not in the file; their detections are ignored.
-
-    Raises
-    ------
-    ValueError
-        If the categories of file and detector differ, or images are missing.
+    ``file_categories`` has the category names of the file by id; ``options`` are passed to
+    :class:`~lucid_models_detection.data.CocoDetection`.  ``missing`` are the classes of the
+    detector that are not in the file; their detections are ignored.
     """
 
     def __init__(
@@ -92,13 +72,7 @@ class DatasetEvaluation:
         batch_size: int = 1,
         workers: int = 0,
     ) -> list[dict[str, Any]]:
-        """Predict all images and update the evaluator.
-
-        Returns
-        -------
-        list of dict
-            All detections, in COCO results format.
-        """
+        """Predict all images and update the evaluator; return all detections as COCO results."""
         results: list[dict[str, Any]] = []
         loader = DataLoader(self.dataset, batch_size, collate=collate, workers=workers, seed=0)
         try:
@@ -112,13 +86,7 @@ class DatasetEvaluation:
         return results
 
     def notes(self, model: Any) -> list[str]:
-        """Return notes on data and detector that affect the metrics.
-
-        Parameters
-        ----------
-        model : Detector
-            As in :meth:`run`.
-        """
+        """Return notes on data and detector that affect the metrics."""
         notes = []
         threshold = getattr(model, "score_threshold", 0.0)
         if threshold >= LOW_SCORE:

@@ -34,23 +34,10 @@ _NONCHARACTER = "\U0010fffe"
 
 
 def choose_font(text: str, size: int) -> tuple[str, Font]:
-    """Return a drawable form of a text and a font that has its characters.
+    """Return a drawable form of a line of text and a font that has its characters.
 
     Characters missing in all system fonts become escapes such as ``\\u732b``, with a
     :class:`~lucid.errors.LucidWarning` once per process.
-
-    Parameters
-    ----------
-    text : str
-        A single line.
-    size : int
-        Font size in pixels.
-
-    Returns
-    -------
-    text : str
-        NFC-normalized, without control characters.
-    font : Pillow font
     """
     text = unicodedata.normalize("NFC", text)
     foreign = frozenset(char for char in text if not char.isascii() and char.isprintable())

@@ -194,31 +194,11 @@ class DetectionPredictor(Predictor):
 def plan_output_images(
     predictor: DetectionPredictor, sources: Sequence[str], images: Iterable[str], is_folder: bool
 ) -> list[str]:
-    """Give each image its own output file, and keep the subdirectories of the images.
+    """Give each image its own output file; return the images without duplicates.
 
     The output directory mirrors the common directory of all sources.  Images of one directory
-    whose names differ only in the suffix keep the suffix in the output name.
-
-    Parameters
-    ----------
-    predictor : DetectionPredictor
-        Its ``drawings`` is a directory or a file; ``root`` and ``same_stem`` are set.
-    sources : sequence of str
-        Command line arguments that the images were found by; directories are mirrored.
-    images : iterable of str
-        Images to draw.
-    is_folder : bool
-        Whether ``drawings`` is a directory.
-
-    Returns
-    -------
-    list of str
-        The images without duplicates.
-
-    Raises
-    ------
-    ValueError
-        If several images would be drawn to one file, or over an input image.
+    whose names differ only in the suffix keep it in the output name.  Raises ValueError if several
+    images would be drawn to one file, or over an input image.
     """
     paths: dict[str, str] = {}
     for image in images:
@@ -264,15 +244,7 @@ def _save(image: Any, path: Path) -> None:
 def coco_rows(
     found: Mapping[str, Any], category_ids: Mapping[int, int | str]
 ) -> list[dict[str, Any]]:
-    """Return detections in COCO results format, without ``image_id``.
-
-    Parameters
-    ----------
-    found : mapping
-        Detections of ``model.predict``.
-    category_ids : mapping of int to (int or str)
-        Category id of each label; other labels are left out.
-    """
+    """Return detections in COCO results format, without ``image_id``; skip other labels."""
     from lucid_models_detection.convert import to_coco_results
 
     known = [label in category_ids for label in found["labels"].tolist()]

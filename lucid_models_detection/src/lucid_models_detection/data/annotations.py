@@ -18,32 +18,16 @@ __all__ = ["Annotations", "RawAnnotations"]
 
 
 class RawAnnotations:
-    """Annotations as a reader appends them, before validation.
-
-    Attributes
-    ----------
-    boxes : array of float
-        Four numbers per annotation, in the box format of the file.
-    images, labels : array of int
-        Position of the image, and class label.
-    areas : array of float
-        Annotated area, NaN if missing.
-    ignored : array of int
-        1 for crowds and difficult objects.
-    derived : array of int
-        1 if the box was derived from a segmentation: xyxy in pixels.
-    sources : array of int
-        Position by which the reader names the annotation in messages.
-    """
+    """Annotations as a reader appends them, one entry per column, before validation."""
 
     def __init__(self) -> None:
-        self.boxes = array("d")
-        self.images = array("q")
+        self.boxes = array("d")  # four numbers per annotation, in the box format of the file
+        self.images = array("q")  # position of the image
         self.labels = array("q")
-        self.areas = array("d")
-        self.ignored = array("b")
-        self.derived = array("b")
-        self.sources = array("q")
+        self.areas = array("d")  # NaN if missing
+        self.ignored = array("b")  # 1 for crowds and difficult objects
+        self.derived = array("b")  # 1 if the box is that of the segmentation: xyxy in pixels
+        self.sources = array("q")  # position by which the reader names the annotation
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,22 +37,15 @@ class RawAnnotations:
 class Annotations:
     """Valid annotations sorted by image: N annotations of I images.
 
-    Attributes
-    ----------
-    boxes : (N, 4) float32
-        xyxy in pixels, clipped to the image.
-    labels : (N,) int64
-    areas : (N,) float32
-    ignored : (N,) bool
-    starts : (I + 1,) int64
-        Image ``i`` has the annotations ``starts[i]:starts[i + 1]``.
+    Boxes are xyxy in pixels, clipped to the image.  Image ``i`` has the rows
+    ``starts[i]:starts[i + 1]``.
     """
 
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    areas: NDArray[np.float32]
-    ignored: NDArray[np.bool_]
-    starts: NDArray[np.int64]
+    boxes: NDArray[np.float32]  # (N, 4)
+    labels: NDArray[np.int64]  # (N,)
+    areas: NDArray[np.float32]  # (N,)
+    ignored: NDArray[np.bool_]  # (N,)
+    starts: NDArray[np.int64]  # (I + 1,)
 
     @classmethod
     def from_raw(
@@ -84,21 +61,9 @@ class Annotations:
     ) -> Annotations:
         """Convert, validate and sort the annotations that a reader has collected.
 
-        Parameters
-        ----------
-        raw : RawAnnotations
-        sizes : sequence of (int, int)
-            Width and height of each image.
-        report : DataReport
-            Receives the findings.
-        get_source : callable
-            Returns the source of an annotation, given its row.
-        box_format : str or None
-            None selects ``default_format``, and reports boxes that look like another format.
-        default_format : {"xywh", "xyxy"}
-            Box format of the file format.
-        one_based : bool, default False
-            Whether xyxy corners count pixels from 1 and include the last.
+        ``sizes`` has (width, height) of each image.  Without ``box_format``, ``default_format``
+        is used, and boxes that look like another format are reported.  With ``one_based``, xyxy
+        corners count pixels from 1 and include the last.
         """
         values = np.frombuffer(raw.boxes, np.float64).reshape(-1, 4)
         images = np.frombuffer(raw.images, np.int64)
@@ -172,13 +137,8 @@ class Annotations:
             same &= key[rank[1:]] == key[rank[:-1]]
         if number := int(same.sum()):
             first = get_source(int(rank[1:][same].min()))
-            report.count(
-                "duplicate",
-                number,
-                f"{first}: same image, class and box as another",
-                image=first.image,
-                annotation=first.annotation,
-            )
+            message = f"{first}: same image, class and box as another"
+            report.count("duplicate", number, message, **first.keywords)
 
 
 def _areas(

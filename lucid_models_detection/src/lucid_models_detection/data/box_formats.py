@@ -59,16 +59,7 @@ def check_box_format(box_format: str | None) -> None:
 
 
 def to_xyxy(boxes: Array, sizes: Array, box_format: BoxFormat) -> Array:
-    """Convert boxes to xyxy in pixels.
-
-    Parameters
-    ----------
-    boxes : (N, 4) float64
-    sizes : (N, 2) float64
-        Width and height of the image of each.
-    box_format : str
-        One of :data:`BOX_FORMATS`.
-    """
+    """Convert boxes (N, 4) to xyxy in pixels, given (width, height) of the images (N, 2)."""
     with np.errstate(all="ignore"):  # clip_boxes() reports NaN and infinity
         kind = box_format.removeprefix("normalized-")
         if kind != box_format:
@@ -84,26 +75,10 @@ def to_xyxy(boxes: Array, sizes: Array, box_format: BoxFormat) -> Array:
 def clip_boxes(
     boxes: Array, sizes: Array, report: DataReport, get_source: GetSource
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Clip boxes to their images, and report invalid ones.
+    """Clip xyxy boxes (N, 4) to their images; return them and whether each is valid.
 
     Boxes of published datasets cross the border by fractions of a pixel, so they are clipped; a
-    box outside the image is an error.
-
-    Parameters
-    ----------
-    boxes : (N, 4) float64
-        xyxy in pixels.
-    sizes : (N, 2) float64
-        Width and height of the image of each.
-    report : DataReport
-        Receives the findings ``bad-bbox``, ``outside``, ``clipped`` and ``tiny``.
-    get_source : callable
-        Returns the source of a box, given its row.
-
-    Returns
-    -------
-    clipped : (N, 4) float32
-    valid : (N,) bool
+    box outside the image is an error.  Reports ``bad-bbox``, ``outside``, ``clipped`` and ``tiny``.
     """
     with np.errstate(all="ignore"):
         inside = boxes.copy()
@@ -132,13 +107,7 @@ def clip_boxes(
             why += " of {:.0f} x {:.0f} pixels".format(*sizes[row])
         kind = "outside" if reason[row] == 4 else "bad-bbox"
         source = get_source(row)
-        report.add(
-            kind,
-            f"{source}: {why}",
-            image=source.image,
-            annotation=source.annotation,
-            leave_out="annotations",
-        )
+        report.add(kind, f"{source}: {why}", **source.keywords, leave_out="annotations")
     _count(report, "clipped", cut & valid, get_source, "crosses the border and is clipped")
     _count(report, "tiny", (sides < 1) & valid, get_source, "narrower or lower than one pixel")
     return clipped, valid
@@ -155,30 +124,15 @@ def _count(
     if len(found):
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         first = get_source(int(found[0]))
-        report.count(
-            kind,
-            len(found),
-            f"{first}: {message}{more}",
-            image=first.image,
-            annotation=first.annotation,
-        )
+        report.count(kind, len(found), f"{first}: {message}{more}", **first.keywords)
 
 
 def format_mismatch(
     boxes: Array, sizes: Array, box_format: BoxFormat, get_source: GetSource
 ) -> str | None:
-    """Return why the boxes of a file look like another format than expected, or None.
+    """Return why boxes (N, 4) as in a file look like another format, or None.
 
-    Parameters
-    ----------
-    boxes : (N, 4) float64
-        As in the file; boxes with NaN or infinity are skipped.
-    sizes : (N, 2) float64
-        Width and height of the image of each.
-    box_format : {"xywh", "xyxy"}
-        Expected format.
-    get_source : callable
-        Returns the source of a box, given its row.
+    ``sizes`` (N, 2) has width and height of the image of each box.
     """
     xyxy = to_xyxy(boxes, sizes, box_format)
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(xyxy).all(axis=1)

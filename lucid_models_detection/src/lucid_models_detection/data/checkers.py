@@ -29,20 +29,8 @@ _OPTIONS = ("box_format", "box_orientation")
 def check_coco(data: Path, images: Path | None = None, **options: Any) -> DataReport:
     """Check a COCO file and its images as training does.
 
-    Parameters
-    ----------
-    data : pathlib.Path
-        The JSON file.
-    images : pathlib.Path, optional
-        Folder that ``file_name`` is relative to.  Default: the folder of the file or an image
-        folder in it, whichever has one of the first images; if none has, no image is opened.
-    **options
-        ``box_format`` and ``box_orientation`` of :class:`CocoDetection`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
+    Without ``images``, uses the folder of the file or an image folder in it that has one of the
+    first images; if there is none, no image is opened.
     """
     _check_options(**options)
     found = images or _images_of_coco(data)
@@ -57,15 +45,7 @@ def check_coco(data: Path, images: Path | None = None, **options: Any) -> DataRe
 def check_voc(data: Path, images: Path | None = None, **options: Any) -> DataReport:
     """Check a folder of VOC annotations and its images.
 
-    Parameters
-    ----------
-    data : pathlib.Path
-        Folder with XML files, or with a folder ``Annotations``.
-    images : pathlib.Path, optional
-        Image folder.  Default: ``JPEGImages`` or ``images`` beside the annotations, else the
-        annotation folder.
-    **options
-        ``box_format`` and ``box_orientation`` of :class:`VocDetection`.
+    Without ``images``, uses an image folder beside the annotations, else the annotation folder.
     """
     _check_options(**options)
     folder, found = voc_folders(data)

@@ -24,15 +24,9 @@ __all__ = ["CocoCategories", "class_names_of", "is_background", "read_categories
 class CocoCategories:
     """Categories of a COCO file.
 
-    Attributes
-    ----------
-    names : dict of (int or str) to str
-        Name of each id, without ``roots``.  Integral ids are integers.
-    original_ids : dict of (int or str) to (int or str)
-        Each id as spelled in the file.
-    roots : dict of (int or str) to str
-        Categories without annotations that are the ``supercategory`` of another or are named
-        background; they are not classes.
+    ``roots`` are categories without annotations that are the ``supercategory`` of another or are
+    named background; they are not classes, and not in ``names``.  Integral ids are integers;
+    ``original_ids`` has each id as spelled in the file.
     """
 
     names: dict[Id, str]
@@ -48,17 +42,7 @@ class CocoCategories:
     def from_rows(
         cls, rows: list[dict[str, Any]], used: Iterable[object] | None, report: DataReport
     ) -> CocoCategories:
-        """Read the categories of a file.
-
-        Parameters
-        ----------
-        rows : list of dict
-            ``categories`` of the file.
-        used : iterable or None
-            ``category_id`` of every annotation; None if the file has no annotations.
-        report : DataReport
-            Receives the findings.
-        """
+        """Read the categories of a file; ``used`` has the ``category_id`` of every annotation."""
         names: dict[Id, str] = {}
         original: dict[Id, Id] = {}
         children: dict[str, set[Id]] = {}
@@ -93,17 +77,7 @@ class CocoCategories:
         return cls(names, original, roots)
 
     def check(self, report: DataReport, labels: Mapping[Id, int | None], used: Set[object]) -> None:
-        """Report ambiguous names and categories without effect.
-
-        Parameters
-        ----------
-        report : DataReport
-            Receives the findings.
-        labels : mapping
-            Label of each category id; None leaves its objects out.
-        used : set
-            Ids of the categories that have annotations.
-        """
+        """Report ambiguous names and categories without annotations."""
         same: dict[str, list[Id]] = {}
         similar: dict[str, list[Id]] = {}
         for key in sorted(self.names, key=id_sort_key):
@@ -142,13 +116,7 @@ class CocoCategories:
 
 
 def read_categories(annotation_file: str | Path) -> CocoCategories:
-    """Read the categories of a COCO JSON file; it need not have annotations.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        As :class:`CocoDetection`.
-    """
+    """Read the categories of a COCO JSON file; it need not have annotations."""
     path = Path(annotation_file)
     content = read_json(path, ("categories",))
     report = DataReport(str(path))

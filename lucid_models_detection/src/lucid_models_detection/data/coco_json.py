@@ -27,19 +27,9 @@ _OTHER_FORMATS = (
 def read_json(
     path: Path, keys: Sequence[str] = ("images", "annotations", "categories")
 ) -> dict[str, Any]:
-    """Read a COCO file.
+    """Read a COCO file with the required keys, each a list of objects.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        File in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
-    keys : sequence of str
-        Required keys, each with a list of objects.
-
-    Raises
-    ------
-    ValueError
-        If the file has another format; names the format and the remedy.
+    Accepts UTF-8, UTF-16 and UTF-32.  The error for another format names the format and the remedy.
     """
     content = path.read_bytes()
     if not content.strip():

@@ -35,26 +35,9 @@ _BOX = "expected four numbers [x, y, width, height]"
 
 
 class CocoImages:
-    """Images of a COCO file: the valid entries, and the ids of the others.
+    """Images of a COCO file.
 
-    Parameters
-    ----------
-    rows : list of dict
-        ``images`` of the file.
-    folder : pathlib.Path
-        Folder that ``file_name`` is relative to.
-    report : DataReport
-        Receives the findings.
-    header : callable
-        Reads the size of an image that has none in the file.
-    box_orientation : {"upright", "stored"} or None
-        As in :class:`CocoDetection`.
-
-    Attributes
-    ----------
-    entries : list of ImageEntry
-    positions : dict of (int or str) to int
-        Position in ``entries`` by id; -1 for an image that is left out.
+    ``positions`` maps each id to its position in ``entries``; -1 for an invalid image.
     """
 
     def __init__(
@@ -129,11 +112,8 @@ class CocoImages:
             self._leave_out("missing-size", message, raw)
             return None
         size = (header.width, header.height) if self._stored else header.size
-        self._report.add(
-            "derived-size",
-            f"{where}: {size[0]} x {size[1]}, read from {path}",
-            image=_file_name(raw),
-        )
+        message = f"{where}: {size[0]} x {size[1]}, read from {path}"
+        self._report.add("derived-size", message, image=_file_name(raw))
         return size
 
     def _repeated(self, key: Id, raw: dict[str, Any], where: str) -> None:
@@ -151,11 +131,8 @@ class CocoImages:
                 self._report.add("repeated-image", f"{where}: listed twice", image=entry.name)
                 self._report.totals["images"] -= 1
                 return
-        self._report.add(
-            "contradicting-ids",
-            f"{where}: another image has the same id, and this one is {brief(name)}",
-            image=_file_name(raw),
-        )
+        message = f"{where}: another image has the same id, and this one is {brief(name)}"
+        self._report.add("contradicting-ids", message, image=name)
 
     def _leave_out(self, kind: str, message: str, raw: dict[str, Any]) -> None:
         self._report.add(kind, message, image=_file_name(raw), leave_out="images")
@@ -173,15 +150,8 @@ def _file_name(raw: dict[str, Any]) -> str | None:
 def read_images(annotation_file: str | Path) -> dict[str, tuple[Id, tuple[int, int] | None]]:
     """Read the images of a COCO JSON file; it need not have annotations.
 
-    Returns
-    -------
-    dict of str to (int or str, (int, int) or None)
-        File name (with slashes) to the id as spelled in the file, and (width, height) if given.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        As :class:`CocoDetection`; also if two images have the same file name.
+    Returns a mapping of file name (with slashes) to the id as spelled in the file, and (width,
+    height) if given.
     """
     path = Path(annotation_file)
     report = DataReport(str(path))
@@ -230,17 +200,7 @@ def read_annotations(
 ) -> RawAnnotations:
     """Collect the annotations with a known image and category; report the others.
 
-    Parameters
-    ----------
-    rows : sequence of dict
-        ``annotations`` of the file.
-    images : CocoImages
-    labels : mapping
-        Label of each category id; None leaves its objects out.
-    names : mapping
-        Name of each category id of the file.
-    report : DataReport
-        Receives the findings.
+    ``labels`` maps category ids to labels; None leaves the objects of a category out.
     """
     annotations = RawAnnotations()
     positions, sizes = images.positions, images.sizes
@@ -256,13 +216,7 @@ def read_annotations(
         except _InvalidError as error:
             leave_out = None if error.kind == "bad-category" else "annotations"
             source = annotation_source(raw, position, images, bbox="bbox" in error.kind)
-            report.add(
-                error.kind,
-                f"{source}: {error}",
-                image=source.image,
-                annotation=source.annotation,
-                leave_out=leave_out,
-            )
+            report.add(error.kind, f"{source}: {error}", **source.keywords, leave_out=leave_out)
             continue
         except _SkippedError as error:
             if error.args[0] == "image":  # reported with the image

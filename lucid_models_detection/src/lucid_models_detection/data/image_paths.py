@@ -40,26 +40,10 @@ def is_file(path: Path) -> bool:
 
 
 def relative_path(name: object, folder: Path) -> tuple[str, bool]:
-    """Resolve a file name to the path of an image below a folder.
+    """Resolve the ``file_name`` of an annotation to the path of an image below a folder.
 
-    Parameters
-    ----------
-    name : object
-        ``file_name`` of a COCO file, or ``<filename>`` of a VOC file.
-    folder : pathlib.Path
-        Image folder.
-
-    Returns
-    -------
-    path : str
-        Relative to ``folder``, with slashes; the file need not exist.
-    moved : bool
-        Whether the image was found in another folder than ``name`` says.
-
-    Raises
-    ------
-    PathError
-        If ``name`` is not a path, leaves the folder, or is ambiguous.
+    Returns the path relative to ``folder``, with slashes (the file need not exist), and whether the
+    image was found in another folder than ``name`` says.
     """
     if not isinstance(name, str) or not name.strip() or not _is_encodable(name):
         raise PathError("expected a relative path")

@@ -49,29 +49,10 @@ def check_header(
     has_size: bool = True,
     box_orientation: BoxOrientation | None = None,
 ) -> ImageHeader | None:
-    """Compare the header of an image with its annotations.
+    """Compare the header of an image with its annotations; None if the image is invalid.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The image.
-    size : (int, int)
-        Annotated width and height.
-    checked : CheckedImage
-        Header of the file.
-    report : DataReport
-        Receives the findings.
-    boxes : int
-        Number of its boxes; without any, its orientation does not matter.
-    has_size : bool, default True
-        Whether the annotations have the size; False if it was read from the image.
-    box_orientation : {"upright", "stored"} or None
-        Image that the boxes refer to; None reports images whose size does not decide it.
-
-    Returns
-    -------
-    ImageHeader or None
-        None if the image cannot be used.
+    ``size`` is the annotated (width, height); ``has_size`` is False if it was read from the image.
+    The orientation of an image without boxes does not matter.
     """
     found = checked.header
     if found is None:
@@ -140,16 +121,9 @@ def _mismatch(
 def to_upright(
     boxes: NDArray[np.float32], size: tuple[int, int], orientation: int
 ) -> NDArray[np.float32]:
-    """Convert boxes of the stored image to boxes of the upright image.
+    """Convert xyxy boxes (N, 4) of the stored image to boxes of the upright image.
 
-    Parameters
-    ----------
-    boxes : (N, 4) float32
-        xyxy in the stored image.
-    size : (int, int)
-        Stored width and height.
-    orientation : int
-        EXIF orientation, 1 to 8.
+    ``size`` is the stored (width, height), ``orientation`` the EXIF orientation, 1 to 8.
     """
     x1, y1, x2, y2 = boxes.T
     if orientation in (2, 3):  # flip left and right

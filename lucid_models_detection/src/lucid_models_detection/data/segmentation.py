@@ -16,12 +16,8 @@ Box = tuple[float, float, float, float]
 def segmentation_box(segmentation: Any) -> Box | None:
     """Return the xyxy bounding box of a segmentation, or None if it is not valid.
 
-    Parameters
-    ----------
-    segmentation : object
-        Parsed JSON: a list of polygons ``[x1, y1, x2, y2, ...]``, one such polygon, lists of
-        points ``[x, y]``, or an RLE mask ``{"size": [height, width], "counts": ...}`` with
-        counts as a list or as COCO's compressed string.
+    Accepts a list of polygons ``[x1, y1, x2, y2, ...]``, one such polygon, lists of points
+    ``[x, y]``, or an RLE mask ``{"size": [height, width], "counts": ...}``, compressed or not.
     """
     if isinstance(segmentation, dict):
         return _rle_box(segmentation)
@@ -35,11 +31,7 @@ def segmentation_box(segmentation: Any) -> Box | None:
 def is_placeholder_box(numbers: Any) -> bool:
     """Return whether a box is a placeholder such as zeros, -1, NaN or nulls.
 
-    Parameters
-    ----------
-    numbers : object
-        ``[x, y, width, height]`` or ``[xmin, ymin, xmax, ymax]``.  It is a placeholder if
-        neither of the last two is positive.
+    True if neither of the last two numbers (width, height or xmax, ymax) is positive.
     """
     if not isinstance(numbers, list) or len(numbers) != 4:
         return False

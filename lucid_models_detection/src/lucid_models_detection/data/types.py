@@ -20,16 +20,9 @@ SampleTransform: TypeAlias = Callable[[NDArray[np.float32], Target], Sample]
 
 @dataclass(frozen=True, slots=True)
 class AnnotationSource:
-    """Origin of an annotation, for messages and reports.
+    """Origin of an annotation: prefix of messages, file name of its image, and its name.
 
-    Attributes
-    ----------
-    text : str
-        Prefix of messages about the annotation.
-    image : str or None
-        File name of its image; None if unknown.
-    annotation : str
-        COCO: id or position in the file.  VOC: XML file and position of the object.
+    The name is the id or position in a COCO file, or VOC file and position of the object.
     """
 
     text: str
@@ -38,6 +31,11 @@ class AnnotationSource:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def keywords(self) -> dict[str, str | None]:
+        """Keyword arguments of a finding in a :class:`~lucid.data.report.DataReport`."""
+        return {"image": self.image, "annotation": self.annotation}
 
 
 #: Returns the source of an annotation, given its row.

@@ -36,16 +36,8 @@ IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
 def voc_folders(data: Path) -> tuple[Path, Path]:
     """Return the annotation and image folders of a VOC dataset.
 
-    Parameters
-    ----------
-    data : pathlib.Path
-        Folder with XML files, or with a folder ``Annotations``.
-
-    Returns
-    -------
-    annotations, images : pathlib.Path
-        The image folder is the first of :data:`IMAGE_FOLDERS` beside the annotations, else the
-        annotation folder.
+    ``data`` has the XML files or a folder ``Annotations``.  The image folder is the first of
+    :data:`IMAGE_FOLDERS` beside the annotations, else the annotation folder.
     """
     folder = data / "Annotations" if (data / "Annotations").is_dir() else data
     candidates = (parent / name for parent in (data, folder.parent) for name in IMAGE_FOLDERS)
@@ -55,21 +47,8 @@ def voc_folders(data: Path) -> tuple[Path, Path]:
 def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -> list[Path]:
     """Return the XML files of a folder and its subfolders, or those of an image set.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-    image_set : pathlib.Path or None
-        Text file with one image name per line, without suffix; flags (1, 0 or -1), as in the
-        image set of a class, are ignored.
-    report : DataReport
-        Receives names without an XML file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder or image set does not exist.
-    ValueError
-        If there are no names or files, or a name is ambiguous.
+    An image set has one image name per line, without suffix; flags (1, 0 or -1), as in the image
+    set of a class, are ignored.  Names without an XML file are reported.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such directory")
@@ -129,13 +108,7 @@ def _stem(name: str) -> str:
 
 
 def parse(path: Path) -> ET.Element:
-    """Return the root element of a VOC file.
-
-    Raises
-    ------
-    ValueError
-        If the file is not XML, has an unsupported encoding, or is not a VOC annotation.
-    """
+    """Return the root element of a VOC file."""
     content = path.read_bytes()
     if (kind := kind_of_binary(content)) is not None:
         raise ValueError(f"{path}: expected an XML file, got {kind}")
@@ -181,44 +154,18 @@ class _Builder(ET.TreeBuilder):
 
 
 class ImageFinder:
-    """Find the image of each annotation file.
-
-    Parameters
-    ----------
-    annotations, images : pathlib.Path
-        Annotation and image folders.
-    """
+    """Find the image of each annotation file, given the annotation and image folders."""
 
     def __init__(self, annotations: Path, images: Path) -> None:
         self._annotations, self._images = annotations, images
         self._stems: dict[str, dict[str, list[str]]] = {}
 
     def find(self, path: Path, filename: str) -> tuple[str, bool]:
-        """Return the path of an image relative to the image folder.
+        """Return the path of an image relative to the image folder, and whether it was renamed.
 
         A ``<filename>`` with a folder is searched in that folder only.  A plain one is searched
         in the image folder and, for an annotation in a subfolder, in the same subfolder; with
         another image suffix if its own does not exist; then under the name of the annotation.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The annotation file.
-        filename : str
-            Text of its ``<filename>``.
-
-        Returns
-        -------
-        name : str
-        moved : bool
-            Whether it was found under another name than ``filename``.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no image.
-        PathError
-            If the name is not a path below the folder, or is ambiguous.
         """
         own = PurePosixPath(path.relative_to(self._annotations).as_posix())
         mirror = "" if str(own.parent) == "." else f"{own.parent}/"

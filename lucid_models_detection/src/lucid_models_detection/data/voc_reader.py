@@ -30,25 +30,9 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class VocReader:
-    """Read XML files one by one.
+    """Read XML files one by one into ``entries`` and ``annotations``.
 
-    Parameters
-    ----------
-    annotation_folder, image_folder : pathlib.Path
-        Folders of the XML files and of the images.
-    report : DataReport
-        Receives the findings.
-    header : callable
-        Reads the size of an image that has none in its XML file.
-    stored : bool
-        Whether such a size is that of the stored pixels; else that of the upright image.
-    keep_difficult : bool
-        Whether objects marked difficult are ordinary objects.
-
-    Attributes
-    ----------
-    entries : list of ImageEntry
-    annotations : RawAnnotations
+    ``stored`` selects the stored size, not the upright one, of images without a size in their file.
     """
 
     def __init__(
@@ -133,34 +117,30 @@ class VocReader:
 
     def _entry(self, path: Path, root: ET.Element) -> ImageEntry | None:
         """Return the image of a file, or None if it is invalid."""
-        report, relative = self._report, self._relative(path)
         filename = (root.findtext("filename") or "").strip()
-        given = filename or None
+        source = AnnotationSource(str(path), filename or None, self._relative(path))
         try:
             name, moved = self._finder.find(path, filename)
         except FileNotFoundError as error:
-            report.add(
-                "missing-image", str(error), image=given, annotation=relative, leave_out="images"
-            )
+            self._leave_out("missing-image", str(error), source, "images")
             return None
         except PathError as error:
             kind = "ambiguous-image" if error.ambiguous else "bad-name"
             message = f"{path}: <filename> {brief(filename)}: {error}"
-            report.add(kind, message, image=given, annotation=relative, leave_out="images")
+            self._leave_out(kind, message, source, "images")
             return None
+        source = replace(source, image=name)
         if name in self._by_name:
             message = f"{path}: {self._by_name[name]} annotates the same image {name}"
-            report.add(
-                "duplicate-image", message, image=name, annotation=relative, leave_out="images"
-            )
+            self._leave_out("duplicate-image", message, source, "images")
             return None
         self._by_name[name] = path
         if moved:
             message = f"{path}: <filename> {brief(filename)} is read as {name}"
-            report.add("moved-image", message, image=name, annotation=relative)
+            self._report.add("moved-image", message, **source.keywords)
         size = tuple(parse_side(root.findtext(f"size/{side}")) for side in ("width", "height"))
         has_size = None not in size
-        if not has_size and (read := self._size_of(name, root, path)) is not None:
+        if not has_size and (read := self._size_of(name, root, source)) is not None:
             size = read
         width, height = size
         if width is None or height is None:
@@ -168,35 +148,31 @@ class VocReader:
         image_id = path.relative_to(self._annotation_folder).with_suffix("").as_posix()
         return ImageEntry(name, self._image_folder / name, width, height, image_id, has_size)
 
-    def _size_of(self, name: str, root: ET.Element, path: Path) -> tuple[int, int] | None:
-        image, relative = self._image_folder / name, self._relative(path)
+    def _size_of(
+        self, name: str, root: ET.Element, source: AnnotationSource
+    ) -> tuple[int, int] | None:
+        image = self._image_folder / name
         try:
             header = self._header(image)
         except (ImageError, OSError) as error:
             given = " and ".join(brief(root.findtext(f"size/{s}")) for s in ("width", "height"))
-            message = f"{path}: expected numbers in <size>, got {given}, and no image: {error}"
-            self._report.add(
-                "missing-size", message, image=name, annotation=relative, leave_out="images"
-            )
+            message = f"{source}: expected numbers in <size>, got {given}, and no image: {error}"
+            self._leave_out("missing-size", message, source, "images")
             return None
         size = (header.width, header.height) if self._stored else header.size
-        message = f"{path}: {size[0]} x {size[1]}, read from {image}"
-        self._report.add("derived-size", message, image=name, annotation=relative)
+        message = f"{source}: {size[0]} x {size[1]}, read from {image}"
+        self._report.add("derived-size", message, **source.keywords)
         return size
 
     def _relative(self, path: Path) -> str:
         """Return the path of an XML file relative to the annotation folder."""
         return path.relative_to(self._annotation_folder).as_posix()
 
-    def _leave_out(self, kind: str, message: str, source: AnnotationSource) -> None:
-        """Report an object that is left out."""
-        self._report.add(
-            kind,
-            message,
-            image=source.image,
-            annotation=source.annotation,
-            leave_out="annotations",
-        )
+    def _leave_out(
+        self, kind: str, message: str, source: AnnotationSource, what: str = "annotations"
+    ) -> None:
+        """Report an object or image that is left out."""
+        self._report.add(kind, message, **source.keywords, leave_out=what)
 
     def _add(self, element: ET.Element, source: AnnotationSource) -> None:
         for part in ("name", "bndbox"):
@@ -219,9 +195,7 @@ class VocReader:
         truncated = element.findtext("truncated")
         if parse_flag(truncated or None) is None:
             message = f"{source}: truncated: expected 0 or 1, got {brief(truncated)}"
-            self._report.add(
-                "unused-flag", message, image=source.image, annotation=source.annotation
-            )
+            self._report.add("unused-flag", message, **source.keywords)
         box, derived = self._box(element, source)
         if box is None:
             return

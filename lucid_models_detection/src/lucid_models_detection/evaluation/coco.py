@@ -31,10 +31,10 @@ from lucid_models_detection.evaluation.evaluator import (
     COCO_MAX_DETECTIONS,
     DetectionEvaluator,
     ImageResult,
+    format_table,
     lowest_score,
     max_per_class,
     nan_to_none,
-    table_row,
     threshold_notes,
 )
 from lucid_models_detection.evaluation.precision_recall import PrecisionRecall
@@ -159,15 +159,9 @@ class DetectionMetrics:
 
     def table(self) -> str:
         """Return a plain-text table with a row per class and the means."""
-        width = max([len("class"), len("mean"), *(len(c.name) for c in self.classes)])
-        head = f"{'class':<{width}}  objects     AP   AP50   AP75     AR"
-        lines = [head, "-" * len(head)]
-        for c in self.classes:
-            lines.append(table_row(f"{c.name:<{width}}", c.objects, c.ap, c.ap_50, c.ap_75, c.ar))
-        lines.append("-" * len(head))
+        rows = [(c.name, c.objects, (c.ap, c.ap_50, c.ap_75, c.ar)) for c in self.classes]
         mean = (self.map, self.map_50, self.map_75, self.mar)
-        lines.append(table_row(f"{'mean':<{width}}", self.objects, *mean))
-        return "\n".join(lines)
+        return format_table(("AP", "AP50", "AP75", "AR"), rows, mean)
 
 
 class CocoEvaluator(DetectionEvaluator):

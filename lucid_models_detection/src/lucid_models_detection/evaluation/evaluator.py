@@ -15,10 +15,10 @@ __all__ = [
     "LOW_SCORE",
     "DetectionEvaluator",
     "ImageResult",
+    "format_table",
     "lowest_score",
     "max_per_class",
     "nan_to_none",
-    "table_row",
     "threshold_notes",
 ]
 
@@ -224,10 +224,20 @@ def nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def table_row(name: str, objects: int, *values: float) -> str:
-    """Format a row of a table; nan becomes a dash."""
-    cells = (f"{'-':>5}" if math.isnan(v) else f"{v:5.3f}" for v in values)
-    return "  ".join((name, f"{objects:7d}", *cells))
+def format_table(
+    columns: Sequence[str], rows: Sequence[tuple[str, int, Sequence[float]]], mean: Sequence[float]
+) -> str:
+    """Format a table of (class name, number of objects, metrics) and the means; nan is a dash."""
+    width = max(len("class"), *(len(name) for name, _, _ in rows))
+    head = f"{'class':<{width}}  objects" + "".join(f" {column:>6}" for column in columns)
+
+    def line(name: str, objects: int, values: Sequence[float]) -> str:
+        cells = (f"{'-':>5}" if math.isnan(v) else f"{v:5.3f}" for v in values)
+        return "  ".join((f"{name:<{width}}", f"{objects:7d}", *cells))
+
+    rule = "-" * len(head)
+    total = sum(objects for _, objects, _ in rows)
+    return "\n".join((head, rule, *(line(*row) for row in rows), rule, line("mean", total, mean)))
 
 
 def max_per_class(labels: Iterable[NDArray[Any]]) -> int:
@@ -236,15 +246,7 @@ def max_per_class(labels: Iterable[NDArray[Any]]) -> int:
 
 
 def threshold_notes(detections: int, lowest_score: float) -> tuple[str, ...]:
-    """Return a note if a score threshold may have removed detections.
-
-    Parameters
-    ----------
-    detections : int
-        Number of detections.
-    lowest_score : float
-        Their lowest score.
-    """
+    """Return a note if a score threshold may have removed detections."""
     if detections < _MANY or not lowest_score >= LOW_SCORE:
         return ()
     return (

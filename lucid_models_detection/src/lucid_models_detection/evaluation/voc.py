@@ -25,9 +25,9 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.evaluator import (
     DetectionEvaluator,
     ImageResult,
+    format_table,
     lowest_score,
     nan_to_none,
-    table_row,
     threshold_notes,
 )
 from lucid_models_detection.evaluation.precision_recall import PrecisionRecall
@@ -113,14 +113,8 @@ class VocMetrics:
 
     def table(self) -> str:
         """Return a plain-text table with a row per class and the mean."""
-        width = max([len("class"), len("mean"), *(len(c.name) for c in self.classes)])
-        head = f"{'class':<{width}}  objects     AP recall"
-        lines = [head, "-" * len(head)]
-        for c in self.classes:
-            lines.append(table_row(f"{c.name:<{width}}", c.objects, c.ap, c.recall))
-        lines.append("-" * len(head))
-        lines.append(table_row(f"{'mean':<{width}}", self.objects, self.map))
-        return "\n".join(lines)
+        rows = [(c.name, c.objects, (c.ap, c.recall)) for c in self.classes]
+        return format_table(("AP", "recall"), rows, (self.map,))
 
 
 def average_precision(correct: Any, objects: int, year: Year = 2012) -> float:

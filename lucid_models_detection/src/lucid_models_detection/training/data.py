@@ -48,21 +48,7 @@ class TrainingData:
     ) -> TrainingData:
         """Read the annotation files on rank 0 and send them to all ranks.
 
-        Parameters
-        ----------
-        options : TrainingOptions
-        transform : callable or None
-            Replaces the augmentation of ``options.augment``.
-        communicator : lucid.training.Communicator, optional
-            Process group; by default this process alone.
-        check : bool, default True
-            Whether to check the header of every image.
-
-        Raises
-        ------
-        ValueError
-            If the training or validation set has no objects, images or annotations are
-            invalid, or the categories of the two files differ.
+        ``transform`` replaces the augmentation of ``options.augment``; ``check`` opens every image.
         """
         ranks = communicator or Communicator()
         plain, val = ranks.call_on_main(lambda: _read(options, check))

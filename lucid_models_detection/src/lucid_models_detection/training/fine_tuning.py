@@ -45,22 +45,7 @@ _TASK = "object-detection"
 
 
 def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
-    """Build a randomly initialized detector.
-
-    Parameters
-    ----------
-    name : str
-        Registered model name.
-    options : mapping
-        Keyword arguments of the builder.
-
-    Raises
-    ------
-    ValueError
-        If the model is for another task.
-    lucid.ProtocolError
-        If its class does not satisfy the ``Detector`` protocol.
-    """
+    """Build a randomly initialized detector; raise if the model is for another task."""
     if model_info(name).task != _TASK:
         raise ValueError(
             f"expected a model for {_TASK}, got {name}, a model for {model_info(name).task}; lucid "
@@ -77,25 +62,10 @@ def from_backbone(
     The number of classes, the builder arguments and the image mean and standard deviation are
     taken from the classifier's file, as is the backbone name if the detector's builder has the
     argument ``backbone``.  Batch norms are frozen unless ``options`` has ``norm`` or the builder
-    has no such argument.
-
-    Parameters
-    ----------
-    name, options
-        As in :func:`new_detector`.
-    path : path
-        Weights of the backbone's architecture: a file of ``lucid train-classifier`` or
-        :func:`lucid.save`, or torchvision's, such as ``resnet50-0676ba61.pth``.
-    ema : bool, optional
-        As in :func:`lucid.load`.
-
-    Raises
-    ------
-    lucid.WeightFileError
-        If the file is damaged or has weights of another network, or the detector's builder
-        lacks an argument that the backbone needs to compute the same.
+    has no such argument.  Raises WeightFileError if the weights do not fit, or the builder lacks an
+    argument that the backbone needs to compute the same.
     """
-    _check_no_detector(path)
+    _check_task(path, detector=False)
     weights, network, arguments = _read_classifier(path, ema)
     num_classes = arguments.get("num_classes")
     if (channels := arguments.get("in_channels", 3)) != 3:
@@ -191,24 +161,17 @@ def _detector_arguments(
     return {k: v for k, v in chosen.items() if accepts_argument(name, k)} | needed
 
 
-def _check_no_detector(path: Path) -> None:
-    """Raise if a file has a detector instead of a classifier."""
+def _check_task(path: Path, *, detector: bool) -> None:
+    """Raise if a saved model is a detector instead of a classifier, or the reverse."""
     if not has_model_metadata(path):
         return
     saved = find_saved_model(path, model_metadata(path))
-    if saved.task == _TASK:
+    if saved.task == _TASK and not detector:
         raise WeightFileError(
             f"{path}: expected a classifier for the backbone, got the detector {saved.name}; to "
             "start from a detector, pass it as weights (--weights)"
         )
-
-
-def _check_no_classifier(path: Path) -> None:
-    """Raise if a file has a model for another task instead of a detector."""
-    if not has_model_metadata(path):
-        return
-    saved = find_saved_model(path, model_metadata(path))
-    if saved.task != _TASK:
+    if saved.task != _TASK and detector:
         raise WeightFileError(
             f"{path}: expected a detector, got {saved.name}, a model for {saved.task}; to start "
             "the backbone from a classifier, pass it as backbone_weights (--backbone-weights)"
@@ -263,34 +226,11 @@ def from_detector(
     """Build a detector from pretrained weights, with the last layer adapted to new classes.
 
     Rows of the last layer are kept for classes of the same name, in any order; new classes are
-    initialized randomly.  If the file has no class names, the last layer is kept if the number
-    of classes is equal.
-
-    Parameters
-    ----------
-    path : path
-        As for ``lucid detect --weights``; with ``name`` also a state dict of that model.
-    class_names : sequence of str
-        Class names of the new detector, background first.
-    name : str or None
-        Expected model of the file.
-    options : mapping
-        Keyword arguments that replace those of the file.
-    ema : bool, optional
-        As in :func:`lucid.load`.
-
-    Returns
-    -------
-    model : Detector
-    note : str or None
-        How the last layer was initialized; None if the classes are the same.
-
-    Raises
-    ------
-    lucid.WeightFileError
-        If the file is damaged, has no detector or another one, or does not fit ``options``.
+    initialized randomly.  If the file has no class names, the last layer is kept if the number of
+    classes is equal.  The note says how the last layer was initialized; None if the classes are the
+    same.  ``options`` replace the keyword arguments of the file.
     """
-    _check_no_classifier(path)
+    _check_task(path, detector=True)
     if name is not None and not has_model_metadata(path):
         weights = StateDictFile.read(path, task=_TASK, model=name, ema=ema)
         if weights.identified is None:
@@ -371,19 +311,7 @@ def _from_bare(
 def freeze_stages(model: Detector, count: int) -> None:
     """Freeze the first stages of the backbone, including their batch norm statistics.
 
-    Parameters
-    ----------
-    model : Detector
-        Its backbone must satisfy :class:`lucid.models.Backbone`.
-    count : int
-        Number of stages of ``backbone.stages()`` to freeze.
-
-    Raises
-    ------
-    ValueError
-        If ``count`` is negative or the backbone has fewer stages.
-    lucid.ProtocolError
-        If the backbone does not satisfy the protocol.
+    Raises ValueError if the backbone does not have ``count`` stages.
     """
     if count == 0:
         return
@@ -401,14 +329,7 @@ def freeze_stages(model: Detector, count: int) -> None:
 
 
 def parameter_groups(model: Detector, lr: float, backbone_lr: float) -> list[dict[str, Any]]:
-    """Return the parameter groups of an optimizer: the new layers, then the backbone.
-
-    Parameters
-    ----------
-    model : Detector
-    lr, backbone_lr : float
-        Peak learning rates.
-    """
+    """Return the parameter groups of an optimizer: the new layers, then the backbone."""
 
     def trainable(parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
         return [parameter for parameter in parameters if parameter.requires_grad]

@@ -22,20 +22,9 @@ _GAP = 4
 
 
 class SampleDetections(Callback):
-    """Draw the detections in a few images as a grid after each epoch.
+    """Draw the detections in a few images as a grid ``epoch_001.png``, ... after each epoch.
 
-    Parameters
-    ----------
-    samples : sequence of (image, target)
-        Dataset to take images from.
-    count : int
-        Number of images, spread evenly over the dataset.
-    class_names : sequence of str
-        Name of each label, background first.
-    folder : path
-        Output folder for ``epoch_001.png``, ...; created if missing.
-    score_threshold : float, default 0.5
-        Minimum score of the drawn detections.
+    The ``count`` images are spread evenly over ``samples``.
     """
 
     def __init__(

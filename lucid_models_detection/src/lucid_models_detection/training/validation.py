@@ -21,19 +21,8 @@ _SEED = 0
 class Validation:
     """Compute mean losses and mean average precision over the validation set.
 
-    Parameters
-    ----------
-    loader : lucid.data.DataLoader
-        Batches of this rank's shard of the dataset, in order.
-    class_names : sequence of str
-        Name of each label, background first.
-    communicator : lucid.training.Communicator, optional
-        Process group; by default this process alone.
-
-    Attributes
-    ----------
-    notes : tuple of str
-        :attr:`~lucid_models_detection.evaluation.DetectionMetrics.notes` of the last call.
+    ``loader`` has the batches of this rank's shard, in order.  ``notes`` are those of the metrics
+    of the last call.
     """
 
     def __init__(
