@@ -22,7 +22,7 @@ def register(name: object, builder: object, **fields: object) -> str:
 HALF = register("half", "faulty.builders:half")
 
 #: Source of a plugin module, and a part of the expected error.
-FAULTS = {
+FAILING_PLUGINS = {
     "raises_at_import": ("raise RuntimeError('no\\n  luck')", "RuntimeError: no luck"),
     "imports_missing_module": (
         "import surely_not_installed",
@@ -76,9 +76,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_failing_plugin_is_skipped(environment, fault: str) -> None:
-    source, expected = FAULTS[fault]
+@pytest.mark.parametrize("case", FAILING_PLUGINS)
+def test_failing_plugin_is_skipped(environment, case: str) -> None:
+    source, expected = FAILING_PLUGINS[case]
     environment.add("good", "good_net")
     environment.add("faulty", plugin=source, version="0.3", entry_point="broken")
     with pytest.warns(PluginWarning) as caught:
