@@ -81,7 +81,7 @@ def tarred(content: bytes) -> bytes:
 def test_binary_files_are_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "annotations.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"s\.json: expected text, it is {expected}") as caught:
+    with pytest.raises(ValueError, match=rf"s\.json: expected text, got {expected}") as caught:
         read_text(path)
     assert "UTF-8" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Pipes, sockets and devices, which must not be read as files of data: some block for ever."""
+"""Pipes, sockets and devices: special files, which may block forever when read as data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _KINDS = {
 
 
 def special_kind(mode: int) -> str | None:
-    """Name the kind of a file that is neither a regular file nor a folder.
+    """Return the kind of a file that is neither a regular file nor a folder.
 
     Parameters
     ----------
     mode : int
-        ``st_mode`` of the file, links followed.
+        ``st_mode`` of the file (of the target of a symbolic link).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Text files as editors write them: UTF-8, or UTF-16 and UTF-32 with a byte-order mark."""
+"""Reading of text files: UTF-8, or UTF-16 and UTF-32 with a byte-order mark."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from lucid.file_types import HEADER_SIZE, FileType, detect_file_type
 
 __all__ = ["decode_text", "kind_of_binary", "open_text", "pluralize", "read_text"]
 
-#: UTF-32 before UTF-16: the mark of UTF-32 begins with that of UTF-16.
-_MARKS = (
+#: UTF-32 before UTF-16, since its mark starts with that of UTF-16.
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: What to do with a file of each group of :class:`lucid.file_types.FileType`.
+#: Remedy for each group of :class:`lucid.file_types.FileType`.
 _REMEDIES = {
     "archive": "; unpack it and give the file in it",
     "pointer": "; run git lfs pull",
     "zeros": "; copy or download it again",
 }
-#: Bytes shown on each side of one that cannot be decoded.
-_SHOWN = 12
+#: Bytes shown before and after an undecodable one.
+_CONTEXT_BYTES = 12
 
 
 def pluralize(number: int, noun: str, plural: str | None = None) -> str:
-    """A number and its noun: ``1 image``, ``1,200 images``.
+    """Format a number with its noun: ``1 image``, ``1,200 images``.
 
     Parameters
     ----------
     number : int
-        What was counted.
+        Count.
     noun : str
-        Singular.
+        Singular of the noun.
     plural : str, optional
-        Default: the singular and "s".
+        Plural of the noun.  Default: ``noun + "s"``.
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def open_text(path: str | os.PathLike[str], errors: str = "strict") -> TextIO:
-    r"""Open a text file to be read line by line; a byte-order mark is not part of the text.
+    r"""Open a text file for reading; a byte-order mark is skipped.
 
     The file is opened once, so it may be a pipe.
 
@@ -54,13 +54,12 @@ def open_text(path: str | os.PathLike[str], errors: str = "strict") -> TextIO:
     path : path-like
         A file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark.
     errors : str, default "strict"
-        How bytes that are not UTF-8 are decoded, as in :func:`open`; other encodings are
-        decoded strictly.
+        Error handling for UTF-8, as in :func:`open`; other encodings are decoded strictly.
 
     Returns
     -------
     text file
-        Line endings are read as ``\n``.
+        Text file with universal newlines.
     """
     file = open(path, "rb")  # noqa: SIM115 - closed with the text file
     encoding = _encoding_of(file.peek(4)[:4])
@@ -68,7 +67,7 @@ def open_text(path: str | os.PathLike[str], errors: str = "strict") -> TextIO:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    r"""Read a whole text file; a byte-order mark is not part of the text.
+    r"""Read a text file; a byte-order mark is skipped.
 
     Parameters
     ----------
@@ -78,13 +77,12 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        Line endings are ``\n``.
+        Contents with ``\n`` line endings.
 
     Raises
     ------
     ValueError
-        If the file is in another encoding, or no text, such as a gzip archive; names
-        the file, the byte or what it is, and the remedy.
+        If the file has another encoding, or is a binary file such as a gzip archive.
     OSError
         If the file cannot be read.
 
@@ -104,37 +102,37 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
-    """Decode the content of a text file.
+    """Decode the contents of a text file.
 
     Parameters
     ----------
     content : bytes
-        The whole file.
+        Contents of the file.
     name : str
-        The file, for the error.
+        File name, for the error message.
     encoding : str, optional
-        By default that of the byte-order mark, else UTF-8.
+        Encoding.  Default: that of the byte-order mark, else UTF-8.
 
     Returns
     -------
     str
-        Without a byte-order mark.
+        Decoded text without byte-order mark.
 
     Raises
     ------
     ValueError
-        As :func:`read_text`.
+        As for :func:`read_text`.
     """
     if (kind := kind_of_binary(content)) is not None:
-        raise ValueError(f"{name}: expected text, it is {kind}")
+        raise ValueError(f"{name}: expected text, got {kind}")
     encoding = encoding or _encoding_of(content[:4])
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         if (guess := detect_file_type(content[:HEADER_SIZE])) is not None:
-            raise ValueError(f"{name}: expected text, it is {_with_remedy(guess)}") from None
-        start = max(error.start - _SHOWN, 0)
-        near = content[start : error.end + _SHOWN]
+            raise ValueError(f"{name}: expected text, got {_with_remedy(guess)}") from None
+        start = max(error.start - _CONTEXT_BYTES, 0)
+        near = content[start : error.end + _CONTEXT_BYTES]
         known = encoding.removesuffix("-sig").upper()
         raise ValueError(
             f"{name}: expected {known} text, got bytes that are not {known} at offset "
@@ -144,18 +142,17 @@ def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
 
 
 def kind_of_binary(content: bytes) -> str | None:
-    """Name what a file that should be text is instead, with the remedy.
+    """Return the kind of a binary file with a remedy, None for text and unknown files.
 
     Parameters
     ----------
     content : bytes
-        The file, or its first 512 bytes.
+        Contents of the file, or its first 512 bytes.
 
     Returns
     -------
     str or None
-        Such as ``"a gzip archive; unpack it and give the file in it"``.  None for text and
-        for what is not known.
+        Such as ``"a gzip archive; unpack it and give the file in it"``.
 
     Examples
     --------
@@ -173,4 +170,4 @@ def _with_remedy(kind: FileType) -> str:
 
 
 def _encoding_of(start: bytes) -> str:
-    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    return next((name for mark, name in _BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
