@@ -1,4 +1,4 @@
-"""One process at a time: locks of the living hold, those of the dead do not."""
+"""File locks of running and ended processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lock_of(path):
 
 
 def owner_of(path, **changes):
-    """Leave a lock file as a process does that was killed."""
+    """Leave the lock file of a killed process."""
     lock = lock_of(path)
     lock.acquire()
     owner = {**json.loads(path.read_text()), **changes}
@@ -45,7 +45,7 @@ def owner_of(path, **changes):
 
 def test_lock_is_held_until_released(path):
     with lock_of(path) as lock:
-        lock.acquire()  # it is held already
+        lock.acquire()  # held already
         with pytest.raises(ValueError, match=f"the target: in use by process {os.getpid()} on "):
             lock_of(path).acquire()
         assert json.loads(path.read_text())["pid"] == os.getpid()
@@ -102,7 +102,7 @@ def test_forked_child_neither_holds_nor_releases_the_lock(path):
     assert os.read(ready[0], 1) == b"y"
     with pytest.raises(ValueError, match="in use"):
         lock_of(path).acquire()
-    # Killed, this process would leave the file and close its descriptor; the child is alive.
+    # If this process is killed, its descriptor is closed while the child runs.
     ((descriptor, _),) = [item for item in locks._held.items() if item[1] is lock]
     lock._finalizer.detach()
     os.close(descriptor)
@@ -116,9 +116,9 @@ def test_forked_child_neither_holds_nor_releases_the_lock(path):
 
 
 def test_stale_lock_of_this_machine_is_free(path):
-    owner_of(path, pid=os.getpid())  # nobody holds the operating system's lock
+    owner_of(path, pid=os.getpid())  # without the operating system's lock
     lock_of(path).acquire()
-    path.write_text("")  # killed before it wrote, or out of disk space
+    path.write_text("")  # killed before writing, or no disk space
     lock_of(path).acquire()
 
 
@@ -134,7 +134,7 @@ def test_other_file_is_not_overwritten(path, text):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_stale_lock_of_another_machine(path, monkeypatch, shared):
-    """Free where the file system shares its locks between machines; else named."""
+    """Free if the file system shares locks between machines, else an error."""
     monkeypatch.setattr(locks, "_locks_are_shared", lambda path: shared)
     owner_of(path, host="elsewhere", boot="another", pid=12)
     if shared:
@@ -185,7 +185,7 @@ def test_without_file_locks_process_and_start_time_decide(path, monkeypatch):
     process.wait()
     owner_of(path, pid=process.pid, started=None)
     lock_of(path).acquire()
-    owner_of(path, pid=os.getpid(), started=1)  # its number went to another process
+    owner_of(path, pid=os.getpid(), started=1)  # its pid was reused
     lock_of(path).acquire()
     owner_of(path, boot="earlier")
     lock_of(path).acquire()

@@ -1,4 +1,4 @@
-"""Kinds of files that are no data."""
+"""Kinds of special files."""
 
 import os
 import socket

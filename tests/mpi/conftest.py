@@ -1,4 +1,4 @@
-"""mpi4py and an MPI exist in the ``mpi`` session only; elsewhere nothing here is collected.
+"""mpi4py and MPI are installed in the ``mpi`` session only; otherwise nothing is collected.
 
 That is not a skip: ``tests/core/training`` answers for everything that is not MPI itself.
 """
@@ -18,15 +18,15 @@ import pytest
 collect_ignore_glob = [] if importlib.util.find_spec("mpi4py") else ["test_*.py"]
 
 _HERE = Path(__file__).parent
-#: The one of this environment, that mpi4py finds its library beside.
+#: mpiexec of this environment, which belongs to mpi4py's MPI library.
 _MPIEXEC = Path(sys.executable).parent / "mpiexec"
 
 
 class Job:
-    """A program that ``mpiexec`` runs on some ranks.
+    """Program started by ``mpiexec``.
 
-    Each is told to use one thread, unless ``environment`` says otherwise; None in it takes
-    a variable away.
+    Each rank uses one thread, unless ``environment`` sets ``OMP_NUM_THREADS``; None in it removes
+    a variable.
     """
 
     def __init__(self, ranks, *command, **environment):
@@ -53,7 +53,7 @@ class Job:
         return "".join(self.lines)
 
     def wait_for(self, text, patience=240):
-        """Wait until the program has printed something; gives the line."""
+        """Wait until the program prints a text; return the line."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             for line in list(self.lines):
@@ -64,13 +64,13 @@ class Job:
         raise AssertionError(f"no {text!r} in {patience} s:\n{self.output}")
 
     def end(self, patience=240):
-        """The exit code, once all of it has ended."""
+        """Return the exit code after all ranks have ended."""
         code = self.process.wait(patience)
         self._reader.join(patience)
         return code
 
     def kill(self):
-        """End what is left of a test that has failed; mpiexec takes its ranks along."""
+        """Kill mpiexec and its ranks after a failed test."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.terminate()
@@ -79,7 +79,7 @@ class Job:
 
 @pytest.fixture(scope="session")
 def start():
-    """``start(ranks, script of this folder or -m, *arguments)`` begins a :class:`Job`."""
+    """Return ``start(ranks, script, *arguments)``, which starts a :class:`Job`."""
     jobs = []
 
     def begin(ranks, *command, **environment):
@@ -95,7 +95,7 @@ def start():
 
 @pytest.fixture(scope="session")
 def run(start):
-    """Runs a program on some ranks to its end, which must be a good one; gives its output."""
+    """Return a function that runs a program, requires exit code 0 and returns its output."""
 
     def finished(ranks, *command, **environment):
         job = start(ranks, *command, **environment)

@@ -1,4 +1,4 @@
-"""A script that says nothing of ranks, as one is before it outgrows its machine.
+"""Script without a communicator argument.
 
 mpiexec -n 2 python -m mpi4py default_ranks.py FOLDER
 """
@@ -19,7 +19,7 @@ from lucid.training import LogEpochs, Trainer
 
 
 class Images(Dataset):
-    """Notes which of them it was asked for."""
+    """Data set that records the requested indices."""
 
     def __init__(self):
         self.seen = []
@@ -40,7 +40,7 @@ def loss(model, batch):
 
 def main():
     folder = Path(sys.argv[1])
-    lucid.random.seed(os.getpid())  # every rank begins with weights of its own
+    lucid.random.seed(os.getpid())  # different initial weights on each rank
     data = Images()
     model = nn.Linear(16, 3)
     trainer = Trainer(

@@ -1,4 +1,4 @@
-"""``lucid train-classifier --mpi`` and ``train-detector --mpi``, and the script of the page."""
+"""``lucid train-classifier --mpi``, ``train-detector --mpi`` and the documented script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import small_detection  # noqa: E402
 
 @pytest.fixture
 def colors(tmp_path):
-    """Seven noisy images of each of two colours."""
+    """Create seven noisy images of each of two colors."""
     rng = np.random.default_rng(0)
     for name, color in {"blue": (30, 30, 220), "red": (220, 30, 30)}.items():
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -38,7 +38,7 @@ def rows(folder):
 
 
 def images_seen(folder):
-    """The epoch and the number of every image that any rank has trained on, in order."""
+    """Return epoch and index of every image that any rank trained on, in order."""
     lines = [line.split() for path in folder.iterdir() for line in path.read_text().splitlines()]
     return sorted((int(epoch), int(image)) for epoch, *images in lines for image in images)
 
@@ -51,7 +51,7 @@ def every_image_once(epochs, images):
 def test_classifier_resumes_within_an_epoch_on_other_ranks(
     start, run, colors, tmp_path, before, after
 ):
-    """Ended by SIGTERM after three of its six steps of seven images."""
+    """SIGTERM after three of six steps of seven images."""
     output = tmp_path / "run"
     small = ("--model", "resnet_18", "--image-size", 48, "--lr", 1e-4, "--synchronize-norms")
     given = ("--data", colors, "--val", colors, "--batch-size", 7, "--epochs", 3, *small)
@@ -63,13 +63,13 @@ def test_classifier_resumes_within_an_epoch_on_other_ranks(
     assert job.output.count("images to train on") == 1
     state = load_checkpoint(output / "last.safetensors")
     assert (state["step"], state["epoch"], state["batch"]) == (3, 1, 1)
-    told = run(after, "watch_batches.py", tmp_path / "seen", "0", *command, output, "--resume")
-    assert re.findall(r"epoch \d/3", told) == ["epoch 2/3", "epoch 3/3"]
-    assert "best accuracy" in told
+    printed = run(after, "watch_batches.py", tmp_path / "seen", "0", *command, output, "--resume")
+    assert re.findall(r"epoch \d/3", printed) == ["epoch 2/3", "epoch 3/3"]
+    assert "best accuracy" in printed
     assert images_seen(tmp_path / "seen") == every_image_once(epochs=3, images=14)
     assert json.loads((output / "run.json").read_text())["options"]["synchronize_norms"] is True
 
-    # On as many ranks as it began with: in float32 another number grows apart within few steps.
+    # On the initial number of ranks, since float32 results of other numbers diverge soon.
     run(before, "-m", "lucid.cli", *command, tmp_path / "whole", *given)
     for row, whole in zip(rows(output), rows(tmp_path / "whole"), strict=True):
         assert float(row["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-3)
@@ -88,7 +88,7 @@ def test_synchronized_norms_match_a_single_rank(run, colors, tmp_path):
 
 
 def test_detector_killed_on_two_ranks_resumes_on_one(start, run, tmp_path):
-    """Killed after six of its eight steps of two images; each leaves a checkpoint."""
+    """SIGKILL after six of eight steps of two images, each with a checkpoint."""
     data = small_detection.write_coco(tmp_path / "coco", 8, empty=(3,))
     output, seen = tmp_path / "run", tmp_path / "seen"
     small = [f"--model-option={k}={json.dumps(v)}" for k, v in small_detection.SMALL.items()]
@@ -112,8 +112,8 @@ def test_detector_killed_on_two_ranks_resumes_on_one(start, run, tmp_path):
     state = load_checkpoint(output / "last.safetensors")
     assert (state["step"], state["epoch"], state["batch"]) == (6, 1, 2)
 
-    told = run(1, "watch_batches.py", seen, "0", *command, "--resume")
-    assert "best mAP" in told
+    printed = run(1, "watch_batches.py", seen, "0", *command, "--resume")
+    assert "best mAP" in printed
     assert images_seen(seen) == every_image_once(epochs=2, images=8)
     assert [row["step"] for row in rows(output)] == ["4", "8"]
     assert 0 <= float(rows(output)[-1]["mAP"]) <= 1
@@ -147,8 +147,8 @@ def test_documented_script_runs(run, tmp_path):
 
 
 def test_script_without_communicator_uses_the_ranks_of_mpiexec(run, tmp_path):
-    told = run(2, "-m", "mpi4py", Path(__file__).with_name("default_ranks.py"), tmp_path)
-    assert told.count("epoch 1/1") == 1
+    printed = run(2, "-m", "mpi4py", Path(__file__).with_name("default_ranks.py"), tmp_path)
+    assert printed.count("epoch 1/1") == 1
     assert len(rows(tmp_path)) == 1
     found = [(tmp_path / f"rank_{rank}.txt").read_text().split() for rank in (0, 1)]
     sizes, digests, *_ = zip(*found, strict=True)

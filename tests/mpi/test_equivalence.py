@@ -1,4 +1,4 @@
-"""One global batch on 1, 2 and 4 ranks of MPI: the same gradients, the same weights."""
+"""One global batch on 1, 2 and 4 MPI ranks: equal gradients and weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 
 def far_apart(found, expected, kind):
-    """The largest distance of an array, in proportion to its length."""
+    """Return the largest relative distance between arrays."""
     names = [name for name in expected if name.startswith(kind)]
     assert names
     return max(
@@ -31,7 +31,7 @@ def test_ranks_match_a_single_rank_in_float64(run, tmp_path, norm):
 
 
 def test_ranks_match_a_single_rank_in_float32(run, tmp_path):
-    """With one way of summing whatever the size of the batch, which Winograd's filtering is not."""
+    """Without Winograd, whose rounding depends on the batch size."""
     outcomes = {}
     options = ("--norm", "frozen", "--dtype", "float32", "--lr", 1e-4)
     for ranks in (1, 2, 4):
@@ -40,7 +40,7 @@ def test_ranks_match_a_single_rank_in_float32(run, tmp_path):
         outcomes[ranks] = np.load(path)
     for ranks in (2, 4):
         assert far_apart(outcomes[ranks], outcomes[1], "gradient") < 1e-6
-        # All together: one ReLU that opens or shuts by rounding moves a short array by 1e-5.
+        # All arrays together: one ReLU that switches by rounding moves a short array by 1e-5.
         ours, theirs = (
             np.concatenate([found[n].ravel() for n in found if n.startswith("weight")])
             for found in (outcomes[ranks], outcomes[1])

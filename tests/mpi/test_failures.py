@@ -1,4 +1,4 @@
-"""What happens to one rank happens to all: an error, a signal, a death; and none of them hangs."""
+"""Errors, signals and killed ranks stop all ranks; none hangs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from lucid.training import load_checkpoint
 
-PATIENCE = 15  # seconds for the others to stop
+PATIENCE = 15  # seconds for the other ranks to stop
 
 
 def pid_of(job, rank, step):
@@ -23,7 +23,7 @@ def pid_of(job, rank, step):
 
 
 def finish(start, folder):
-    """Go on with the training to its end, and give the weights."""
+    """Resume the run to its end and return the weights."""
     job = start(2, "train_failing.py", folder, "loop", "--resume")
     assert job.end() == 0, job.output
     assert "trained to step 48" in job.output
@@ -32,7 +32,7 @@ def finish(start, folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(run, tmp_path_factory):
-    """The weights of a training to which nothing happens."""
+    """Return the weights of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     run(2, "train_failing.py", folder, "loop")
     return np.load(folder / "weights.npy")
@@ -69,7 +69,7 @@ def test_signal_leaves_a_complete_checkpoint(start, tmp_path, uninterrupted, num
     os.kill(job.process.pid if to == "mpiexec" else pid, number)
     assert job.end(PATIENCE) == code, job.output
     state = load_checkpoint(tmp_path / "last.safetensors")
-    # Of the step that was under way, and not of the last one that was due.
+    # Of the current step, not of the last scheduled checkpoint.
     done = max(int(step) for step in re.findall(r"did step (\d+)", job.output))
     assert state["step"] == done
     np.testing.assert_array_equal(finish(start, tmp_path), uninterrupted)

@@ -1,4 +1,4 @@
-"""Ranks of one machine share its cores, unless they are told how many threads to use."""
+"""Ranks of one machine share its cores, unless OMP_NUM_THREADS is set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 def test_ranks_share_the_cores_by_default(run):
     part = max(1, CORES // 2)
-    told = run(2, "threads.py", OMP_NUM_THREADS=None)
-    assert f"threads: {[(part, part)] * 2}\n" in told
+    output = run(2, "threads.py", OMP_NUM_THREADS=None)
+    assert f"threads: {[(part, part)] * 2}\n" in output
 
 
 def test_ranks_use_omp_num_threads(run):

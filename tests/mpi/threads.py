@@ -1,4 +1,4 @@
-"""Tells how many threads each rank has got, for kernels and for BLAS.
+"""Print the number of kernel and BLAS threads of each rank.
 
 mpiexec -n 2 python threads.py
 """

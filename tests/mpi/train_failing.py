@@ -1,4 +1,4 @@
-"""Begins a training in which something happens to one rank.
+"""Start a run in which one rank fails.
 
 mpiexec -n 2 python train_failing.py FOLDER error|loop [--resume] [--slowly]
 """
@@ -32,7 +32,7 @@ class Images(Dataset):
 
 
 class Steps(Callback):
-    """Tells each step, and takes its time: from step 10 on enough for something to happen."""
+    """Print each step; slow from step 10 on, to be interrupted."""
 
     on_every_rank = True
 
@@ -55,7 +55,7 @@ def main():
     ranks = mpi_communicator()
     lucid.random.seed(0)
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
-    # Unshuffled batches of 8 of which each of two ranks has four: image 21 is of rank 1.
+    # Unshuffled batches of 8, 4 per rank: image 21 is on rank 1.
     loader = DataLoader(Images(21 if what == "error" else None), 8, seed=0)
     trainer = Trainer(
         model,

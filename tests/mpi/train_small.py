@@ -1,4 +1,4 @@
-"""Trains ResNet-18 for 20 steps on however many ranks, and writes down what came of it.
+"""Train ResNet-18 for 20 steps and save gradients, weights and losses.
 
 mpiexec -n 2 python train_small.py OUT.npz --norm batch --dtype float64
 """
@@ -42,13 +42,13 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3)
     given = parser.parse_args()
     ranks = mpi_communicator()
-    lucid.random.seed(ranks.rank)  # rank 0's weights are to become everybody's
+    lucid.random.seed(ranks.rank)  # rank 0's weights are broadcast
     model = create_model("resnet_18", num_classes=5, norm=given.norm)
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.dtype.kind == "f":
             tensor.data = tensor.numpy().astype(given.dtype)
     numbers = np.random.default_rng(0)
-    # 19 of 20 batches are full; the last has 2 images, too few for four ranks.
+    # 19 of 20 batches are full; the last has 2 images, fewer than 4 ranks.
     images = numbers.standard_normal((BATCH * (STEPS - 1) + 2, 3, SIDE, SIDE)).astype(given.dtype)
     data = TensorDataset(images, numbers.integers(0, 5, len(images)))
     first = FirstGradients()

@@ -1,10 +1,10 @@
-"""Runs a command that trains, notes the images it trains on, and may end it after some steps.
+"""Run a training command, record its images and optionally stop it after some steps.
 
 mpiexec -n 2 python watch_batches.py FOLDER 0 train-detector --mpi ...
 mpiexec -n 2 python watch_batches.py FOLDER 6:SIGKILL train-detector --mpi ...
 
-Every rank appends lines of an epoch and the numbers of images to ``FOLDER/RANK.txt``; the
-signal comes to rank 0 when it has made step 6, and saved what is to be saved then.
+Every rank appends lines with an epoch and image indices to ``FOLDER/RANK.txt``.  The signal is
+sent to rank 0 after step 6 and its checkpoint.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ fetch, after_step = loader.fetch, Trainer._after_step
 
 
 def watch(folder, end):
-    """Have batches noted, and the training ended."""
+    """Record batches, and stop the run."""
     step, _, name = end.partition(":")
 
     def noted(dataset, collate, plan, epoch, batch):
-        if plan.shuffle:  # which validation does not
+        if plan.shuffle:  # validation does not
             folder.mkdir(exist_ok=True)
             with open(folder / f"{plan.rank}.txt", "a") as file:
                 print(epoch, *plan.indices(epoch, batch), file=file)

@@ -1,4 +1,4 @@
-"""Prediction by folded filters gives what the layers give, whatever happened to them before."""
+"""Folded inference equals the separate layers, also after changes."""
 
 import copy
 import gc
@@ -20,7 +20,7 @@ def draw(*shape):
 
 
 def unit(norm="batch", **options):
-    """A unit whose normalisation is not the identity."""
+    """Return a ConvNormAct with a normalization other than the identity."""
     made = nn.ConvNormAct(8, 16, 3, norm=norm, **options)
     if made.norm is not None:
         made.norm.running_mean.copy_(draw(16))
@@ -32,7 +32,7 @@ def unit(norm="batch", **options):
 
 
 def check(layer, x=None, **inputs):
-    """Prediction equals what recording gives, which never folds."""
+    """Compare folded inference with the output under recorded gradients, which is never folded."""
     x = draw(2, 8, 9, 7) if x is None else x
     expected = layer(x, **inputs).numpy()
     with lucid.no_grad():
@@ -65,7 +65,7 @@ def test_weights_are_folded_once():
         first = layer._fold(x)
         assert first is not None
         assert layer._fold(x) is first
-        unit().conv.stride = (2, 2)  # a change elsewhere
+        unit().conv.stride = (2, 2)  # a change of another layer
         assert first.epoch is not epoch()
         assert layer._fold(x) is first
         assert first.epoch is epoch()
@@ -77,7 +77,7 @@ def change_by_loading(layer):
 
 
 def change_by_a_step(layer):
-    # A long step would leave weights so large that what they cancel to is rounding.
+    # A large step makes weights so large that results are rounding errors.
     optimizer = lucid.optim.SGD(layer.parameters(), lr=0.01)
     layer(draw(2, 8, 9, 7)).sum().backward()
     optimizer.step()
@@ -184,7 +184,7 @@ def change_the_convolution(layer):
     layer.conv = nn.Conv2d(8, 16, 3, padding=1, bias=False)
 
 
-def change_the_normalisation(layer):
+def change_the_normalization(layer):
     layer.norm = unit("frozen").norm
 
 
@@ -218,7 +218,7 @@ def change_a_setting_of_the_convolution(layer):
         change_eps,
         change_the_activation,
         change_the_convolution,
-        change_the_normalisation,
+        change_the_normalization,
         change_a_setting_of_the_convolution,
     ],
 )
@@ -240,14 +240,14 @@ def test_held_arrays_are_compared_until_they_are_released():
                 before = layer(x).numpy()
                 kept = layer._folded
                 np.testing.assert_array_equal(layer(x).numpy(), before)
-                assert layer._folded is kept  # compared, not made again
+                assert layer._folded is kept  # compared, not recomputed
                 held[name] *= 0.5
                 after = layer(x).numpy()
                 assert layer._folded is not kept
                 with lucid.enable_grad():
                     expected = layer(x).numpy()
                 np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
-        held["norm.running_var"][:] = 3  # and gone before the next prediction
+        held["norm.running_var"][:] = 3  # released before the next prediction
         held.clear()
         del kept
         check(layer, x)

@@ -1,4 +1,4 @@
-"""What functional adds to the operations: dropout from the default generator."""
+"""Functional layers: exports and dropout."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Initial values: bounds, deviations, repeatability."""
+"""Initializers: bounds, standard deviations, reproducibility."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_large_tensors_are_reproducible_for_any_threads_and_layout(fill, shape):
         kernels.set_num_threads(before)
     np.testing.assert_array_equal(values, others)
     np.testing.assert_array_equal(after, after_others)
-    # Blocks of rows have nothing in common, and together they are spread as they should be.
+    # Blocks of rows differ, and together have the right distribution.
     assert len(np.unique(values)) > 0.9 * min(values.size, 1 << 22)
     fan = (shape[0] + shape[1]) if fill is init.xavier_uniform_ else shape[1]
     std = math.sqrt(2 / (fan * math.prod(shape[2:])))

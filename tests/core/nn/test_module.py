@@ -1,4 +1,4 @@
-"""Modules: registration, walks, hooks, modes, conversion, copies."""
+"""Modules: registration, iteration, hooks, modes, conversion, copies."""
 
 import copy
 import gc

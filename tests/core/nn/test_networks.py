@@ -1,4 +1,4 @@
-"""Whole networks on the engine: any number of threads, shared layers, built and dropped."""
+"""Whole networks: number of threads, shared layers, memory."""
 
 import gc
 import weakref
@@ -21,14 +21,14 @@ def draw(*shape):
 
 @pytest.fixture
 def use_threads():
-    """Sets the number of threads, for one test."""
+    """Set the number of threads for one test."""
     before = kernels.get_num_threads()
     yield kernels.set_num_threads
     kernels.set_num_threads(before)
 
 
 class Network(nn.Module):
-    """A layer of every kind that the engine has a way of its own for, on 64 x 64 pixels."""
+    """Network with one layer for each kernel algorithm, for 64 x 64 images."""
 
     def __init__(self, classes=10):
         super().__init__()
@@ -51,7 +51,7 @@ class Network(nn.Module):
 
 
 def train(model, x, labels, steps=1):
-    """Losses of so many steps, and what is in the model afterwards."""
+    """Return the losses of some steps and the model state after them."""
     optimizer = lucid.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     results = []
     for _ in range(steps):
@@ -65,7 +65,7 @@ def train(model, x, labels, steps=1):
 
 
 def test_training_is_bitwise_equal_for_any_number_of_threads(use_threads):
-    """Losses, gradients, parameters, running statistics, and predictions afterwards."""
+    """Compare losses, gradients, parameters, running statistics and predictions."""
     x, labels = draw(6, 3, 64, 64), lucid.tensor(np.arange(6))
     state, results = Network().state_dict(), []
     for threads in (1, 2, 3):
@@ -83,7 +83,7 @@ def test_training_is_bitwise_equal_for_any_number_of_threads(use_threads):
 
 
 def test_two_models_share_layers():
-    """A step of one changes the other's predictions, whatever either has folded and packed."""
+    """A step of one model changes the other's predictions despite folded weights."""
     one, other = Network(), Network(classes=3)
     other.inner, other.narrow.conv.weight = one.inner, one.narrow.conv.weight
     x, labels = draw(4, 3, 64, 64), lucid.tensor(np.arange(4))
@@ -94,7 +94,7 @@ def test_two_models_share_layers():
                 before.append(each.eval()(x).numpy())
         train(model.train(), x, labels % len(model.fc.bias))
         for each, was in zip((one, other), before, strict=True):
-            expected = each.eval()(x).numpy()  # recorded, so nothing is folded
+            expected = each.eval()(x).numpy()  # gradients are recorded, so nothing is folded
             with lucid.no_grad():
                 result = each(x).numpy()
             np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
@@ -117,7 +117,7 @@ def test_gradients_of_a_layer_used_twice_accumulate():
 
 @pytest.mark.slow
 def test_deleted_models_leave_no_memory():
-    """Neither the pool nor what is folded grows with the number of models there have been."""
+    """Memory pool and folded weights do not grow with the number of deleted models."""
     labels = lucid.tensor(np.arange(2))
 
     def live(i):

@@ -1,4 +1,4 @@
-"""Loading state dicts: everything or nothing, and every problem in one error."""
+"""State dict loading: all or nothing, all problems in one error."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from lucid.autograd.variable import next_order
 
 
 class Twice(nn.Module):
-    """A layer under two names, as a detector's stem is."""
+    """Module with one layer under two names, like a detector's stem."""
 
     def __init__(self):
         super().__init__()
@@ -105,7 +105,7 @@ def test_skip_mismatched_skips_a_head_with_other_classes():
     assert result.loaded == ["0.weight", "0.bias"]
     np.testing.assert_array_equal(module[0].weight.numpy(), other[0].weight.numpy())
     assert module[1].weight.numpy().tobytes() == last["1.weight"].tobytes()
-    # What is missing is still an error.
+    # Missing keys are still an error.
     with pytest.raises(StateDictError, match=r"missing \(1\):\n    0.bias"):
         module.load_state_dict(
             {k: v for k, v in other.state_dict().items() if k != "0.bias"}, skip_mismatched=True

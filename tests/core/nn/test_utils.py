@@ -1,4 +1,4 @@
-"""Clipping the gradients of a model by their common norm."""
+"""Clipping of gradients by their total norm."""
 
 import math
 

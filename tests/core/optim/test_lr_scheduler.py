@@ -1,4 +1,4 @@
-"""Learning rates over time, by hand."""
+"""Learning rates of schedulers, by hand."""
 
 import json
 import math
@@ -15,7 +15,7 @@ def optimizer(*rates):
 
 
 def run(scheduler, steps):
-    """The rate of the first group, before each step."""
+    """Return the learning rate of the first group before each step."""
     rates = []
     for _ in range(steps):
         rates.append(scheduler.optimizer.param_groups[0]["lr"])

@@ -1,4 +1,4 @@
-"""What optimizers share: groups, checks, state."""
+"""Optimizers: groups, checks, state."""
 
 import copy
 import json
@@ -59,7 +59,7 @@ def test_parameters_without_gradient_are_skipped():
 
 
 def test_failing_step_marks_every_parameter_changed():
-    """What was folded from the old weights must not be used; a fresh buffer is not kept."""
+    """Weights folded before the step must not be used; a new buffer is not stored."""
     a, b = parameters(2, 2)
     b.data.flags.writeable = False
     before = next_order()
@@ -258,7 +258,7 @@ def test_repr_lists_groups():
 @pytest.mark.parametrize("kept", ["gradient", "state"])
 @pytest.mark.parametrize("size", [1, 4])
 def test_parameters_replaced_by_another_shape_are_rejected(kept, size):
-    """The kernels would read beyond the arrays that are kept."""
+    """Kernels would read out of bounds of the state arrays."""
     first, p = (lucid.tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
     optimizer = lucid.optim.Adam([first, p], lr=0.1)
     (first + p).sum().backward()

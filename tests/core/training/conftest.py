@@ -8,13 +8,13 @@ import pytest
 
 @pytest.fixture
 def small(monkeypatch):
-    """The module ``small_trainer`` beside this file, which whole programs import, too."""
+    """Return the module ``small_trainer``, which test programs import too."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
     return importlib.import_module("small_trainer")
 
 
 @pytest.fixture
 def on_ranks(monkeypatch):
-    """Runs a function on ranks that are threads; see ``threaded_ranks`` beside this file."""
+    """Return ``on_ranks``, which runs a function on ranks that are threads."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
     return importlib.import_module("threaded_ranks").on_ranks

@@ -1,4 +1,4 @@
-"""A small training with everything in it that a resumed one must find again."""
+"""Small trainer with every kind of state that a checkpoint restores."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def losses(model, batch):
 
 
 def accuracy(model):
-    lucid.random.rand(3)  # a validation that draws numbers must not change what follows
+    lucid.random.rand(3)  # random numbers of validation must not change the run
     x, y = (lucid.tensor(array) for array in images().arrays)
     return {"accuracy": float((model(x).argmax(axis=1) == y).data.mean())}
 
 
 def make_trainer(seed=0, optimizer="SGD", loader=None, **options):
-    """Build a trainer and every part of it anew, all from one seed."""
+    """Build a trainer and its components from one seed."""
     lucid.random.seed(seed)
     model = Net()
     options = {"epochs": 3, "accumulate": 2, "max_grad_norm": 1.0, **options}

@@ -1,4 +1,4 @@
-"""Objects registered by name are saved in checkpoints and restored with the rest."""
+"""Checkpointables: saved in checkpoints and restored with the trainer."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from lucid.training import (
 from lucid.training.checkpointables import check_checkpointables
 
 LAST_CHECKPOINT = "last.safetensors"
-# 26 images in batches of 4: 7 batches, two for a step, so 4 steps in an epoch.
+# 26 images in batches of 4: 7 batches, 2 per step, 4 steps per epoch.
 STEPS = 4
 
-#: Written by an earlier Lucid after step 6 of 12; it saved callbacks as a list.
+#: Saved by Lucid 0.1.0, with callbacks in a list, after step 6 of 12.
 EARLIER = Path(__file__).with_name("callbacks_in_a_list.safetensors")
 
 
 class Curriculum:
-    """Noise that shrinks with every batch; part of the loss."""
+    """Noise that decreases with every batch; part of the loss."""
 
     def __init__(self):
         self.noise = 1.0
@@ -42,7 +42,7 @@ class Curriculum:
 
 
 class BestMetric:
-    """Metrics of all validations, and the best; changes within the validation."""
+    """All metrics and the best one; changed during validation."""
 
     def __init__(self):
         self.best, self.seen = None, []
@@ -61,7 +61,7 @@ class Average(Callback):
         self.tensor, self.steps = lucid.zeros(3), 0
 
     def on_step(self, trainer, losses):
-        lucid.random.rand(1)  # what a callback draws belongs to the step, too
+        lucid.random.rand(1)  # random numbers of a callback are part of the step
         self.tensor *= 0.9
         self.tensor += 0.1 * trainer.model.head.bias.detach()
         self.steps += 1
@@ -75,7 +75,7 @@ class Average(Callback):
 
 
 class StopAt(Callback):
-    """Ends the training after a step."""
+    """Stop the run after a step."""
 
     def __init__(self, step):
         self.step = step
@@ -86,7 +86,7 @@ class StopAt(Callback):
 
 
 class Refusing:
-    """Fits no state but its own, and notices every call."""
+    """Object that accepts only its own state and records calls."""
 
     def __init__(self):
         self.value, self.calls = [1, 2], 0
@@ -96,14 +96,14 @@ class Refusing:
 
     def load_state_dict(self, state):
         self.calls += 1
-        self.value.clear()  # changed in place before it is found not to fit
+        self.value.clear()  # changed in place before the mismatch is found
         self.value.extend(state["value"])
         if self.value != [1, 2]:
             raise RuntimeError("expected [1, 2]")
 
 
 def plain(node):
-    """A state as comparable values: tensors as bytes, no times."""
+    """Convert a state to comparable values: tensors as bytes, without durations."""
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items() if key != "seconds"}
     if isinstance(node, list):
@@ -112,7 +112,7 @@ def plain(node):
 
 
 def with_objects(small, interrupted=False, **options):
-    """A trainer whose loss and validation use objects with a state."""
+    """Build a trainer whose loss and validation use checkpointables."""
     curriculum, best = Curriculum(), BestMetric()
     plain_loss = small.losses
 
@@ -150,7 +150,7 @@ def test_checkpointables_and_callbacks_resume_bit_for_bit(small, tmp_path, step)
     assert state["step"] == state["Average"]["steps"] == step
     assert state["curriculum"] == {"noise": first.checkpointables["curriculum"].noise}
     assert "StopAt" not in state
-    # A callback without a state may come and go.
+    # A callback without state may be added or removed.
     second = with_objects(small, seed=99, callbacks=[Average()], directory=tmp_path)
     second.fit(resume=True)
     assert plain(second.state_dict()) == expected
@@ -315,7 +315,7 @@ def test_all_ranks_restore_rank_0_states(small, on_ranks, tmp_path):
 
 
 def as_earlier(state, callbacks):
-    """The state as Lucid 0.1.0 laid it out."""
+    """Convert a state to the layout of Lucid 0.1.0."""
     state = dict(state)
     states = [state.pop(name) if name else {} for name in callbacks]
     return {"scheduler": None, "loader": None, **state, "callbacks": states}
@@ -352,7 +352,7 @@ def test_checkpoint_of_lucid_0_1_0_resumes(small):
     rest = small.make_trainer(callbacks=[Average(), StopAt(0)], seed=7, **options)
     rest.fit(resume=EARLIER)
     assert (rest.epoch, rest.step, rest.callbacks[0].steps) == (3, 3 * STEPS, 3 * STEPS)
-    # The kernels of the machine that wrote the file may round otherwise.
+    # Kernels of the machine that wrote the file may round differently.
     close = {"rtol": 1e-4, "atol": 1e-6}
     expected = [0.16375407576560974, 0.019422736018896103, -0.002660568803548813]
     np.testing.assert_allclose(rest.callbacks[0].tensor.numpy(), expected, **close)

@@ -18,7 +18,7 @@ BEFORE = ("ant", "bee", "cat")
         (("ANT", " Bee ", "cat"), [0, 1, 2]),
         (("bee", "dog"), [1, None]),
         (("ant", "bee", "cat", "dog"), [0, 1, 2, None]),
-        (("ant", "Ant"), [0, None]),  # which of the two it was, only the exact name says
+        (("ant", "Ant"), [0, None]),  # only the exact name is unambiguous
         (("dog", "eel"), [None, None]),
     ],
 )

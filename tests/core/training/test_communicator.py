@@ -1,4 +1,4 @@
-"""A training on its own talks to itself, and parts of several ranks fit together."""
+"""Communicators: a single rank, and ranks that are threads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def test_single_rank_returns_its_own_values():
     total = alone.all_reduce(array)
     np.testing.assert_array_equal(total, array)
     assert total is not array
-    begun = alone.all_reduce_async(array)
-    assert begun.test()
-    begun.wait()
+    request = alone.all_reduce_async(array)
+    assert request.test()
+    request.wait()
     np.testing.assert_array_equal(array, [0, 1, 2])
 
 
@@ -56,10 +56,10 @@ def test_call_on_main_raises_on_all_ranks(on_ranks):
 
 
 def test_on_main_is_a_no_op_on_other_ranks(on_ranks):
-    told = []
+    called = []
 
     def work(communicator):
-        communicator.on_main(told.append)(communicator.rank)
+        communicator.on_main(called.append)(communicator.rank)
 
     on_ranks(3, work)
-    assert told == [0]
+    assert called == [0]

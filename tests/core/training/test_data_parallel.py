@@ -1,4 +1,4 @@
-"""A training on several ranks is the training on one: gradients, weights, losses, files."""
+"""Data-parallel training equals training on one rank: gradients, weights, losses, files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lucid import nn, optim
 from lucid.data import DataLoader, TensorDataset
 from lucid.training import Callback, Communicator, RunFolder, Trainer, WeightedLoss, load_checkpoint
 
-# Batches of 6 of 20 images: the last one has two, fewer than four ranks.
+# 20 images in batches of 6: the last batch has 2, fewer than 4 ranks.
 IMAGES, BATCH = 20, 6
 
 
 class Net(nn.Module):
-    """Convolutions and norms in float64, and a layer that nothing reaches."""
+    """Convolutions and norms in float64, and an unused layer."""
 
     def __init__(self, norm):
         super().__init__()
@@ -40,7 +40,7 @@ def loss(model, batch):
 
 
 class Record(Callback):
-    """Keeps the gradients and losses of every step, on the rank that it belongs to."""
+    """Record gradients and losses of every step on every rank."""
 
     on_every_rank = True
 
@@ -59,7 +59,7 @@ def data(count=IMAGES):
 
 
 def make_trainer(communicator, *, norm="batch", seed=0, **options):
-    """A trainer whose ranks begin with weights of their own, as they must not go on."""
+    """Build a trainer with different initial weights on each rank."""
     model = Net(norm)
     numbers = np.random.default_rng(seed + communicator.rank)
     with lucid.no_grad():
@@ -120,7 +120,7 @@ WEIGHTS = np.array([0.1, 1.0, 10.0])
 
 
 def weighted(model, batch):
-    """One loss of its own weights, and one over those samples only that are of class 1."""
+    """Return a loss with class weights, and one over the samples of class 1."""
     x, y = batch
     logits, labels = model(x), y.numpy()
     mean = nn.functional.cross_entropy(logits, y, weight=lucid.tensor(WEIGHTS))
@@ -143,7 +143,7 @@ def test_weighted_losses_match_a_single_rank(on_ranks):
 
 
 def test_uneven_batches_match_a_single_rank(on_ranks):
-    """Six images on four ranks are 2, 2, 1 and 1; a mean of means would be another."""
+    """Six images on four ranks are 2, 2, 1 and 1, so the mean of means differs."""
 
     def shares(communicator):
         trainer = make_trainer(communicator)
@@ -172,7 +172,7 @@ def test_unsynchronized_running_statistics_are_averaged_at_the_end(on_ranks):
     results = on_ranks(4, work)
     last = [means[-1] for means, _, _ in results]
     assert not np.allclose(last[0], last[1])
-    # Ranks 2 and 3 had but a stand-in in the last batch, of which their norms do not learn.
+    # Ranks 2 and 3 had a placeholder in the last batch, which does not update their norms.
     for means, _, _ in results[2:]:
         np.testing.assert_array_equal(means[-1], means[-2])
     for _, mean, tracked in results:
@@ -182,16 +182,16 @@ def test_unsynchronized_running_statistics_are_averaged_at_the_end(on_ranks):
 
 def test_only_rank_0_writes_files_and_calls_callbacks(on_ranks, tmp_path):
     def validate(model):
-        return {"score": float(np.random.default_rng().random())}  # every rank another
+        return {"score": float(np.random.default_rng().random())}  # different on every rank
 
     def work(communicator):
         called = []
 
-        class Tell(Callback):
+        class Scores(Callback):
             def on_epoch(self, trainer, row):
                 called.append(row["score"])
 
-        options = {"directory": tmp_path / str(communicator.rank), "callbacks": [Tell()]}
+        options = {"directory": tmp_path / str(communicator.rank), "callbacks": [Scores()]}
         trainer = make_trainer(communicator, validate=validate, monitor="score", **options)
         trainer.fit()
         return called, trainer.best, [row["score"] for row in trainer.history]
@@ -209,14 +209,14 @@ def test_only_rank_0_writes_files_and_calls_callbacks(on_ranks, tmp_path):
 
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 2), (4, 1), (2, 4)])
 def test_run_resumes_on_another_number_of_ranks(on_ranks, tmp_path, before, after):
-    """Stopped in the middle of an epoch, by a callback of rank 0."""
+    """A callback of rank 0 stops the run within an epoch."""
 
     class Stop(Callback):
         def on_step(self, trainer, losses):
             if trainer.step == 5:
                 trainer.stop()
 
-    def begun(communicator):
+    def interrupted(communicator):
         trainer = make_trainer(communicator, directory=tmp_path, callbacks=[Stop()], epochs=3)
         trainer.fit()
         return trainer.step
@@ -232,7 +232,7 @@ def test_run_resumes_on_another_number_of_ranks(on_ranks, tmp_path, before, afte
     def run(count, work):
         return on_ranks(count, work) if count > 1 else [work(Communicator())]
 
-    assert run(before, begun) == [5] * before
+    assert run(before, interrupted) == [5] * before
     whole = make_trainer(Communicator(), epochs=3)
     whole.fit()
     for trainer in run(after, continued):
@@ -247,7 +247,7 @@ def test_ranks_killed_during_validation_do_not_repeat_the_epoch(on_ranks, tmp_pa
     def deadly(model):
         raise RuntimeError("dead")
 
-    def begun(communicator):
+    def interrupted(communicator):
         trainer = make_trainer(communicator, directory=tmp_path, validate=deadly, **options)
         with pytest.raises(RuntimeError, match="dead"):
             trainer.fit()
@@ -259,7 +259,7 @@ def test_ranks_killed_during_validation_do_not_repeat_the_epoch(on_ranks, tmp_pa
 
     options = {"synchronize_norms": False, "epochs": 1}
     expected = on_ranks(2, lambda c: trained(c, validate=validate, **options))
-    on_ranks(2, begun)
+    on_ranks(2, interrupted)
     state = load_checkpoint(tmp_path / "last.safetensors")
     assert (state["epoch"], state["step"], state["batch"]) == (0, 4, 4)
     for trainer, (wanted, _) in zip(on_ranks(2, continued), expected, strict=True):
@@ -269,7 +269,7 @@ def test_ranks_killed_during_validation_do_not_repeat_the_epoch(on_ranks, tmp_pa
 
 
 def test_rank_0_decides_whether_to_resume(on_ranks, tmp_path):
-    """As on a file system of a network, where the others do not see its files at once."""
+    """Other ranks do not see rank 0's files yet, as on a network file system."""
     (tmp_path / "0").mkdir()
 
     def work(communicator, epochs):
@@ -289,14 +289,14 @@ def test_rank_0_decides_whether_to_resume(on_ranks, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, number):
     def work(communicator):
-        class Asked(Callback):
+        class Signal(Callback):
             on_every_rank = True
 
             def on_step(self, trainer, losses):
                 if trainer.step == 3 and communicator.rank == 1:
-                    trainer._interrupt.pending = number  # threads get no signals
+                    trainer._interrupt.pending = number  # threads receive no signals
 
-        trainer = make_trainer(communicator, directory=tmp_path, callbacks=[Asked()])
+        trainer = make_trainer(communicator, directory=tmp_path, callbacks=[Signal()])
         with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
             trainer.fit()
         return trainer.step, caught.type.__name__, trainer._unfinished
@@ -355,7 +355,7 @@ def test_missing_checkpoint_raises_on_all_ranks(on_ranks, tmp_path):
 
 
 def test_random_numbers_depend_on_rank_and_step(on_ranks):
-    """One rank after the other: threads share the generator that processes have each."""
+    """Run ranks one after another, since threads share the random generator."""
 
     def draws(rank):
         loader = DataLoader(data(), BATCH, seed=7)

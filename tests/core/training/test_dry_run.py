@@ -1,4 +1,4 @@
-"""A dry_run pass changes nothing."""
+"""A dry run changes nothing."""
 
 from __future__ import annotations
 

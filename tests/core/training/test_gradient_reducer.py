@@ -1,4 +1,4 @@
-"""Buckets of gradients: cut, filled in the order of backward, request early, given back."""
+"""Gradient buckets: sizes, order, overlap with backward, results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lucid.training.gradient_reducer import GradientReducer
 
 
 class Doubling(Communicator):
-    """Two ranks that have the same; notes what has been request before backward was over."""
+    """Two identical ranks; records the all-reduces started during backward."""
 
     def __init__(self):
         self.request, self.events = [], []
@@ -75,7 +75,7 @@ def test_all_reduce_starts_during_backward():
     model[0].forward = watched
     sums.backward(model(x).sum())
     events = communicator.events
-    # The node under the first layer comes last; but for its own bucket all were request.
+    # The first layer comes last; all other buckets were started before.
     assert events[: events.index("first layer")].count("request") >= 3
     assert events[-4:] == ["waited"] * 4
 

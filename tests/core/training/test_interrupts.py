@@ -1,4 +1,4 @@
-"""Ctrl-C is held back in the main thread, and where somebody listens to it at all."""
+"""Deferred interrupts: Ctrl-C and SIGTERM in the main thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lucid.training.interrupts import DeferredInterrupt, Terminated
 
 @pytest.fixture(autouse=True)
 def _listening() -> Iterator[None]:
-    """Ctrl-C as in a terminal, also where the tests run in the background and it is ignored."""
+    """Install Python's Ctrl-C handler, which background processes ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

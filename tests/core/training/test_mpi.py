@@ -1,4 +1,4 @@
-"""What of MPI can be known without it; ``tests/mpi`` has the rest."""
+"""MPI communicator, without running MPI; see also ``tests/mpi``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
         ([{0, 1, 2, 3}] * 2, [2, 2]),
         ([{0, 1, 2, 3}] * 3, [1, 1, 1]),
         ([{0, 1}] * 8, [1] * 8),
-        ([{0, 1}, {2, 3, 4}], [2, 3]),  # bound to cores of their own by mpiexec
+        ([{0, 1}, {2, 3, 4}], [2, 3]),  # bound to separate cores by mpiexec
         ([{0, 1, 2, 3}, {0, 1}, {2, 3}], [2, 1, 1]),
     ],
 )
@@ -54,7 +54,7 @@ def test_missing_mpi4py_error_names_the_command(monkeypatch):
 
 @pytest.fixture
 def one_rank(monkeypatch):
-    """A rank whose MPI does not know it to be one of several."""
+    """Start a rank under the mpiexec of another MPI library."""
     for name in mpi._SIZE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     world = SimpleNamespace(Get_size=lambda: 1, Get_rank=lambda: 0, Dup=lambda: world)
@@ -66,8 +66,8 @@ def one_rank(monkeypatch):
 def test_mpiexec_of_another_mpi_library_is_rejected(monkeypatch, one_rank):
     assert mpi_communicator().size == 1
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
-    told = r"mpiexec started 4 ranks, .* MPICH Version: 4\.3\.2, or pass communicator="
-    with pytest.raises(RuntimeError, match=told):
+    message = r"mpiexec started 4 ranks, .* MPICH Version: 4\.3\.2, or pass communicator="
+    with pytest.raises(RuntimeError, match=message):
         mpi_communicator()
 
 
@@ -81,7 +81,7 @@ def test_command_reports_mpiexec_of_another_mpi_library(monkeypatch, one_rank):
 
 
 class Second(Communicator):
-    """A rank of three."""
+    """Second of three ranks."""
 
     rank, size = 1, 3
 
@@ -108,7 +108,7 @@ def test_trainer_uses_the_ranks_of_mpiexec_by_default(monkeypatch, one_rank):
 def test_child_process_is_a_single_rank(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "3")
     monkeypatch.setattr(mpi, "_joined_ranks", lambda: (os.getpid() + 1, Second()))
-    assert type(mpi.default_communicator()) is Communicator  # forked: the parent has joined
+    assert type(mpi.default_communicator()) is Communicator  # forked child of a rank
     monkeypatch.setattr(mpi, "_joined_ranks", lambda: (os.getpid(), Second()))
     assert type(mpi.default_communicator()) is Second
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: "a rank")

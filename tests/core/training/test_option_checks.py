@@ -99,7 +99,7 @@ class Own(Callback):
         self.on_best()
 
     def on_best(self) -> None:
-        """Called by itself."""
+        """Called by the test."""
 
 
 @pytest.mark.parametrize("callbacks", [None, Own(), [Own], [print], [Own(), 3]])

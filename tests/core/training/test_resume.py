@@ -1,4 +1,4 @@
-"""A training that was interrupted goes on bit for bit as if it had not been."""
+"""Interrupted runs resume bit for bit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lucid.data import DataLoader
 from lucid.training import Callback, load_checkpoint, save_checkpoint
 
 LAST_CHECKPOINT = "last.safetensors"
-# 26 images in batches of 4: 7 batches, two for a step, so 4 steps in an epoch.
+# 26 images in batches of 4: 7 batches, 2 per step, 4 steps per epoch.
 STEPS = 4
 
 
 class Interrupt(Callback):
-    """Acts as Ctrl-C would, once, after a step."""
+    """Interrupt the run once after a step."""
 
     def __init__(self, step, by_signal=False):
         self.step = step
@@ -35,14 +35,14 @@ class Interrupt(Callback):
 
 
 class Average(Callback):
-    """Remembers something that depends on every step."""
+    """State that depends on every step."""
 
     def __init__(self):
         self.tensor = lucid.zeros(3)
         self.steps = 0
 
     def on_step(self, trainer, losses):
-        lucid.random.rand(1)  # what a callback draws belongs to the step, too
+        lucid.random.rand(1)  # random numbers of a callback are part of the step
         self.tensor = self.tensor * 0.9 + 0.1 * trainer.model.head.bias.detach()
         self.steps += 1
 
@@ -54,7 +54,7 @@ class Average(Callback):
 
 
 def outcome(trainer):
-    """Everything that two trainings must agree on, as bytes."""
+    """Return everything that equal runs have in common, as bytes."""
     state = {
         "model": {k: v.data.tobytes() for k, v in trainer.model.state_dict().items()},
         "optimizer": {
@@ -148,7 +148,7 @@ def test_interrupted_validation_is_repeated(small, tmp_path):
 
 
 class Epochs(Callback):
-    """Remembers how many epochs and steps it was told of."""
+    """Count the epochs and steps."""
 
     def __init__(self):
         self.epochs = self.steps = 0
@@ -171,7 +171,7 @@ class Epochs(Callback):
 def test_epoch_killed_during_validation_is_not_trained_again(
     small, tmp_path, epoch, checkpoint_every
 ):
-    """Nothing is saved on the way out, as where a validation outlasts the time before SIGKILL."""
+    """Nothing is saved at exit, as when validation takes longer than the time before SIGKILL."""
     options = {"monitor": "accuracy", "mode": "min", "checkpoint_every": checkpoint_every}
     whole = small.make_trainer(
         **options, validate=small.accuracy, directory=tmp_path / "whole", callbacks=[Epochs()]
@@ -223,7 +223,7 @@ def test_ctrl_c_is_deferred_to_the_end_of_the_step(small, tmp_path):
 
     def interrupted(model, batch):
         calls.append(1)
-        if len(calls) == 3:  # the first of two batches of the second step
+        if len(calls) == 3:  # first of two batches of the second step
             signal.raise_signal(signal.SIGINT)
         return plain(model, batch)
 
@@ -234,7 +234,7 @@ def test_ctrl_c_is_deferred_to_the_end_of_the_step(small, tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
     assert len(calls) == 4
     assert load_checkpoint(tmp_path / LAST_CHECKPOINT)["step"] == trainer.step == 2
-    trainer.loss = plain  # the same trainer can go on, too
+    trainer.loss = plain  # the same trainer can continue too
     trainer.fit()
     whole = small.make_trainer()
     whole.fit()

@@ -1,4 +1,4 @@
-"""Runs of a task that shares no class, name or option with a plugin's."""
+"""Runs of a task that is independent of the plugins."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Points:
 
 
 class Line(Task[LineOptions, Points]):
-    """Fits two numbers to points; every step is written down in ``steps``."""
+    """Fit a line to points; records every step in ``steps``."""
 
     options = LineOptions
     data_options = ("points",)
@@ -125,15 +125,15 @@ def points(environment: Any, tmp_path: Path) -> Path:
 
 
 def test_run_from_start_to_end(points: Path, tmp_path: Path) -> None:
-    task, told = Line(), []
+    task, logged = Line(), []
     run = Run.start(task, tmp_path / "run", LineOptions(str(points), epochs=30))
     assert run.introduction[-1] == "toy_net: 5 points"
     assert task.checked_packages == 1
-    best = run.fit(told.append)
+    best = run.fit(logged.append)
     assert best == run.trainer.best < 0.05
-    assert len(told) == 30
-    assert "distance" in told[0]
-    assert "loss" in told[0]
+    assert len(logged) == 30
+    assert "distance" in logged[0]
+    assert "loss" in logged[0]
     written = json.loads((tmp_path / "run" / RUN_JSON).read_text())
     assert (written["model"], written["kwargs"], written["scale"]) == ("toy_net", {"width": 1}, 9)
     assert lucid.load_model(run.folder.best).model_name == "toy_net"

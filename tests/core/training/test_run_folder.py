@@ -23,7 +23,7 @@ class Options:
 
 @pytest.fixture
 def begin(tmp_path):
-    """Start a run in ``new/run``; its lock is held as long as the folder is."""
+    """Start a run in ``new/run``; its lock is held as long as the object exists."""
 
     def call(options=None, metadata=(("classes", ["ant", "bee"]),), data=NO_DATA):
         folder = RunFolder(tmp_path / "new" / "run")
@@ -40,7 +40,7 @@ def run(begin):
 
 
 def claim(path, *, resume=False):
-    """Prepare a run in a folder, and give it back."""
+    """Prepare a run in a folder and release it."""
     folder = RunFolder(path)
     with folder.locked(Communicator(), resume=resume):
         pass
@@ -55,7 +55,7 @@ def test_options_of_a_run_are_loaded(run, tmp_path):
 
 
 class Crash(Callback):
-    """Ends the training as a program's death does: nothing is saved."""
+    """Raise after a step, so that nothing is saved."""
 
     def __init__(self, step):
         self.step = step
@@ -88,7 +88,7 @@ def test_run_without_steps_is_replaced(run, begin, small):
         run.train(small.make_trainer(directory=run.path, callbacks=[Crash(1)]))
     assert run.has_checkpoint
     run = begin()
-    assert not run.has_checkpoint  # else the new run would resume with the old one's weights
+    assert not run.has_checkpoint  # otherwise the new run would resume the old one
     run.train(small.make_trainer(directory=run.path, epochs=1))
     with pytest.raises(ValueError, match="run: already contains a run; continue it with --resume"):
         claim(run.path)
@@ -121,7 +121,7 @@ def test_failure_releases_the_folder(tmp_path, run, small):
         assert folder.lock.held
         raise KeyError
     assert not folder.lock.held
-    assert not (tmp_path / "a").exists()  # as it was made for the lock only
+    assert not (tmp_path / "a").exists()  # it was created for the lock only
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "metrics.csv"])
@@ -206,7 +206,7 @@ def test_changed_images_are_listed_with_counts(begin):
         "data has 3 images, had 9: 7 removed (0.png, 3.png, 4.png, ...); 1 added (new.png); "
         "1 of another size (2.png);"
     ) in str(caught.value)
-    (run.path / "run_images.json").unlink()  # the digest still decides
+    (run.path / "run_images.json").unlink()  # digests are still compared
     with pytest.raises(ValueError, match="data has 3 images, had 9; restore"):
         run.check_data(Options("d"), now, metadata["data"])
 

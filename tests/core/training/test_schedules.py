@@ -8,7 +8,7 @@ from lucid.training import schedule_with_warmup
 
 
 def rates(steps, lr=(1.0, 0.1), **options):
-    """The learning rates of two groups before each step."""
+    """Return the learning rates of two groups before each step."""
     groups = [{"params": [lucid.zeros(1, requires_grad=True)], "lr": rate} for rate in lr]
     optimizer = optim.SGD(groups, lr=1.0)
     schedule = schedule_with_warmup(optimizer, steps, **options)

@@ -1,4 +1,4 @@
-"""The loop: what a step does, what the log says, what is refused."""
+"""Trainer: steps, history, validation, errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lucid.training import Callback, Trainer, load_checkpoint
 
 
 class Weight(nn.Module):
-    """y = w x, with w = 1 at first."""
+    """y = w x, with initial w = 1."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class Weight(nn.Module):
 
 
 def linear_loss(model, x):
-    """Its derivative with respect to w is x."""
+    """Return w x, whose derivative with respect to w is x."""
     return model(x).sum()
 
 
@@ -94,7 +94,7 @@ def test_validation_runs_in_evaluation_mode_without_gradients():
     (row,) = trainer.fit()
     assert seen == [(False, False, False)]
     assert trainer.model.training
-    assert not trainer.model.frozen.training  # as its user left it
+    assert not trainer.model.frozen.training  # unchanged
     assert row["accuracy"] == 0.5
 
 
@@ -133,7 +133,7 @@ def test_error_of_a_model_checking_its_losses_names_the_step():
 
 def test_non_finite_gradients_stop_before_the_update():
     def root(model, x):
-        return (model(x) - 1).sqrt().sum()  # 0 at w = 1, where its slope is infinite
+        return (model(x) - 1).sqrt().sum()  # infinite derivative at w = 1
 
     trainer = weight_trainer([1.0], root, max_grad_norm=1.0)
     with (
@@ -312,7 +312,7 @@ def test_non_finite_validation_loss_stops(tmp_path, value):
 
 
 class Overflow(Callback):
-    """Makes the weight infinite, as an update by a finite gradient may."""
+    """Set the weight to infinity, as a large finite gradient may."""
 
     def __init__(self, step):
         self.step = step

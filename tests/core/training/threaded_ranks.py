@@ -1,4 +1,4 @@
-"""Ranks that are threads of this process: the seam of communication without MPI."""
+"""Ranks that are threads of this process, to test without MPI."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lucid.training import Communicator
 
-_PATIENCE = 60  # seconds; a rank that waits so long has been left alone
+_PATIENCE = 60  # seconds until a waiting rank fails
 
 
 class ThreadedRank(Communicator):
-    """One of several ranks that meet at a barrier and put what they give on a table."""
+    """Rank that exchanges values through a shared list and a barrier."""
 
     def __init__(self, rank, table, barrier):
         self.rank, self.size = rank, len(table)
         self.table, self.barrier = table, barrier
-        self.begun = []
+        self.started = []
 
     def all_gather(self, value):
-        # As bytes, for the giver may write over its arrays while another still reads them.
+        # Pickled, since the sender may overwrite its arrays while others read them.
         self.table[self.rank] = pickle.dumps(value)
         self.barrier.wait(_PATIENCE)
         values = [pickle.loads(given) for given in self.table]
@@ -35,12 +35,12 @@ class ThreadedRank(Communicator):
         return sum(others, start=first)
 
     def all_reduce_async(self, array):
-        self.begun.append(array)
+        self.started.append(array)
         return _Later(self, array)
 
 
 class _Later:
-    """A sum that waits until it is asked for, as MPI's may."""
+    """Request that completes only in ``wait``, as MPI's may."""
 
     def __init__(self, communicator, array):
         self.communicator, self.array = communicator, array
@@ -53,7 +53,7 @@ class _Later:
 
 
 def on_ranks(count, work):
-    """What ``work(communicator)`` gives on each of some ranks; an error on one ends all."""
+    """Return ``work(communicator)`` of each rank; an error on one stops all."""
     table, barrier = [None] * count, threading.Barrier(count)
 
     def run(rank):
@@ -66,7 +66,7 @@ def on_ranks(count, work):
     with ThreadPoolExecutor(count) as pool:
         futures = [pool.submit(run, rank) for rank in range(count)]
     errors = [f.exception() for f in futures if f.exception() is not None]
-    for error in errors:  # the cause before those that it has left alone
+    for error in errors:  # the cause, not the broken barriers of other ranks
         if not isinstance(error, threading.BrokenBarrierError):
             raise error
     return [future.result() for future in futures]

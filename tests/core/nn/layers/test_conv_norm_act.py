@@ -1,4 +1,4 @@
-"""The unit of residual networks equals its parts, one after the other."""
+"""ConvNormAct equals its separate layers."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Layers that only keep the settings of a function: each equals that function."""
+"""Layers that wrap a function equal that function."""
 
 import numpy as np
 import pytest

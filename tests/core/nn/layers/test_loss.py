@@ -1,4 +1,4 @@
-"""Losses as modules: each equals its function with the settings it keeps."""
+"""Loss modules equal their functions."""
 
 import numpy as np
 import pytest

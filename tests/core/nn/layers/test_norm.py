@@ -1,4 +1,4 @@
-"""Normalisation layers: running statistics, evaluation, frozen norms."""
+"""Normalization layers: running statistics, evaluation, frozen norms."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation: by hand, in training and prediction, and changed afterwards."""
+"""Squeeze-and-excitation: values by hand, training, inference, changed weights."""
 
 import numpy as np
 import pytest

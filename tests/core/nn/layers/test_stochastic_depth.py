@@ -1,4 +1,4 @@
-"""Stochastic depth: shares and scale, what is drawn for what, and evaluation."""
+"""Stochastic depth: drop rate, scale, modes, evaluation."""
 
 import numpy as np
 import pytest
