@@ -45,12 +45,9 @@ _filled = add_sections(
     },
     "Tensor of that shape.",
 )
-_like = {
-    "x : array-like": "Tensor whose shape, dtype and memory order are used.",
-    "dtype : dtype, optional": "Element type; default that of ``x``.",
-    **_REQUIRES_GRAD,
-}
-_filled_like = add_sections(_like, "Shape of ``x``.")
+_X_LIKE = {"x : array-like": "Tensor whose shape, dtype and memory order are used."}
+_LIKE = {"dtype : dtype, optional": "Element type; default that of ``x``.", **_REQUIRES_GRAD}
+_filled_like = add_sections(_X_LIKE | _LIKE, "Shape of ``x``.")
 
 
 def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
@@ -191,8 +188,8 @@ def empty(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False
         "fill_value : float": "Fill value.",
         "dtype : dtype, optional": "Element type; default that of ``fill_value``, float32 for "
         "Python floats.",
-        **_REQUIRES_GRAD,
-    },
+    }
+    | _REQUIRES_GRAD,
     "Tensor of that shape.",
 )
 def full(
@@ -227,7 +224,7 @@ def empty_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool
     return Tensor(np.empty_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
-@add_sections({**_like, "fill_value : float": "Fill value."}, "Shape of ``x``.")
+@add_sections(_X_LIKE | {"fill_value : float": "Fill value."} | _LIKE, "Shape of ``x``.")
 def full_like(
     x: ArrayLike, fill_value: float, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -299,8 +296,8 @@ def arange(
         "num : int": "Number of elements.",
         "dtype : dtype, default float32": "Element type; integers are rounded toward zero as in "
         "PyTorch, not down as in NumPy.",
-        **_REQUIRES_GRAD,
-    },
+    }
+    | _REQUIRES_GRAD,
     "Shape (num,).",
 )
 def linspace(
@@ -315,12 +312,9 @@ def linspace(
 
 
 @add_sections(
-    {
-        "n : int": "Number of rows.",
-        "m : int, optional": "Number of columns; default ``n``.",
-        **_FLOAT32,
-        **_REQUIRES_GRAD,
-    },
+    {"n : int": "Number of rows.", "m : int, optional": "Number of columns; default ``n``."}
+    | _FLOAT32
+    | _REQUIRES_GRAD,
     "Shape (n, m).",
 )
 def eye(

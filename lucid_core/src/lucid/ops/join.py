@@ -173,7 +173,7 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
         "axis : int": "Axis to repeat along.",
     },
     "A copy, ``repeats`` times as long along ``axis``.",
-    {**_NO_AXIS, "ValueError": "If ``repeats`` is negative."},
+    _NO_AXIS | {"ValueError": "If ``repeats`` is negative."},
 )
 def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
     """Repeat each element along an axis."""

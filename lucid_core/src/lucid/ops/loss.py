@@ -326,10 +326,10 @@ def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Ten
 
 
 @add_sections(
-    {
-        **_PAIR,
+    _PAIR
+    | {
         "beta : float, default 1.0": "Threshold between the quadratic and the linear part, >= 0; "
-        "0 gives :func:`l1_loss`.",
+        "0 gives :func:`l1_loss`."
     },
     _LOSS,
     _LOSS_ERROR,
@@ -362,10 +362,8 @@ def smooth_l1_loss(
 
 
 @add_sections(
-    {
-        **_PAIR,
-        "delta : float, default 1.0": "Threshold between the quadratic and the linear part, > 0.",
-    },
+    _PAIR
+    | {"delta : float, default 1.0": "Threshold between the quadratic and the linear part, > 0."},
     _LOSS,
     _LOSS_ERROR,
 )

@@ -180,9 +180,9 @@ def cumsum(x: ArrayLike, axis: int) -> Tensor:
         "x : array-like": FLOAT,
         "ord : float, default 2": "Order of the norm; ``inf`` and ``-inf`` for the largest and "
         "smallest absolute value, 0 for the number of nonzero elements.",
-        **AXIS,
-        **KEEPDIMS,
-    },
+    }
+    | AXIS
+    | KEEPDIMS,
     "Shape of ``x`` without the reduced axes.",
     AXIS_ERRORS,
 )

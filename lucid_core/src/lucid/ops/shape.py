@@ -39,9 +39,9 @@ def shape_of(shape: tuple[Shape, ...]) -> tuple[int, ...]:
 
 
 @add_sections(
-    {**_X, **_SHAPE},
+    _X | _SHAPE,
     _VIEW_OR_COPY,
-    {"ValueError": "If ``x`` has another number of elements.", **_NOT_INTEGER},
+    {"ValueError": "If ``x`` has another number of elements."} | _NOT_INTEGER,
 )
 def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
     """Reshape; one length may be -1 and is inferred."""
@@ -51,13 +51,13 @@ def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
 
 
 @add_sections(
-    {**_X, **_SHAPE},
+    _X | _SHAPE,
     "A view of ``x``: writing to one changes the other.",
     {
         "ValueError": "If ``x`` has another number of elements, or its memory layout requires a "
-        "copy, which :func:`reshape` makes.",
-        **_NOT_INTEGER,
-    },
+        "copy, which :func:`reshape` makes."
+    }
+    | _NOT_INTEGER,
 )
 def view(x: ArrayLike, *shape: Shape) -> Tensor:
     """Reshape without a copy; one length may be -1 and is inferred."""
@@ -79,7 +79,7 @@ def view(x: ArrayLike, *shape: Shape) -> Tensor:
         "end_axis : int, default -1": "Last axis.",
     },
     _VIEW_OR_COPY,
-    {**_NO_AXIS, "ValueError": "If ``start_axis`` is after ``end_axis``."},
+    _NO_AXIS | {"ValueError": "If ``start_axis`` is after ``end_axis``."},
 )
 def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Flatten axes ``start_axis`` to ``end_axis`` (inclusive) into one."""
@@ -96,12 +96,9 @@ def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
 
 
 @add_sections(
-    {**_X, "*axes : int": "Two axes to swap, all axes in their new order, or none."},
+    _X | {"*axes : int": "Two axes to swap, all axes in their new order, or none."},
     _VIEW,
-    {
-        **_NO_AXIS,
-        "ValueError": "If the number of axes is neither 0, 2 nor all, or one is repeated.",
-    },
+    _NO_AXIS | {"ValueError": "If the number of axes is neither 0, 2 nor all, or one is repeated."},
 )
 def transpose(x: ArrayLike, *axes: int) -> Tensor:
     """Swap two axes, or permute all axes.
@@ -122,9 +119,9 @@ def transpose(x: ArrayLike, *axes: int) -> Tensor:
 
 
 @add_sections(
-    {**_X, "*axes : int or sequence of int": "All axes in their new order."},
+    _X | {"*axes : int or sequence of int": "All axes in their new order."},
     _VIEW,
-    {**_NO_AXIS, "ValueError": "If an axis is missing or repeated.", **_NOT_INTEGER},
+    _NO_AXIS | {"ValueError": "If an axis is missing or repeated."} | _NOT_INTEGER,
 )
 def permute(x: ArrayLike, *axes: Shape) -> Tensor:
     """Permute the axes; axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
@@ -137,16 +134,14 @@ def permute(x: ArrayLike, *axes: Shape) -> Tensor:
 
 
 @add_sections(
-    {
-        **_X,
+    _X
+    | {
         "source : int or sequence of int": "Axes to move.",
         "destination : int or sequence of int": "Position of each in the result.",
     },
     _VIEW,
-    {
-        **_NO_AXIS,
-        "ValueError": "If ``source`` and ``destination`` differ in length, or one is repeated.",
-    },
+    _NO_AXIS
+    | {"ValueError": "If ``source`` and ``destination`` differ in length, or one is repeated."},
 )
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Move axes to new positions; the other axes keep their order."""
@@ -164,9 +159,9 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
 
 
 @add_sections(
-    {**_X, "axis : int or sequence of int, optional": "Axes to remove; default all of length 1."},
+    _X | {"axis : int or sequence of int, optional": "Axes to remove; default all of length 1."},
     _VIEW,
-    {**_NO_AXIS, **_REPEATED},
+    _NO_AXIS | _REPEATED,
 )
 def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
     """Remove axes of length 1; axes of other lengths are kept."""
@@ -177,7 +172,7 @@ def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
 
 
 @add_sections(
-    {**_X, "axis : int": "Position of the new axis in the result; -1 is last."},
+    _X | {"axis : int": "Position of the new axis in the result; -1 is last."},
     _VIEW,
     {"numpy.exceptions.AxisError": "If the result has no such axis."},
 )
@@ -194,10 +189,8 @@ def unsqueeze(x: ArrayLike, axis: int) -> Tensor:
         "*shape : int or sequence of int": "New shape; -1 keeps the length of an axis.",
     },
     "A read-only view of ``x``.",
-    {
-        "ValueError": "If ``x`` does not broadcast to the shape, or -1 is given for a new axis.",
-        **_NOT_INTEGER,
-    },
+    {"ValueError": "If ``x`` does not broadcast to the shape, or -1 is given for a new axis."}
+    | _NOT_INTEGER,
 )
 def expand(x: ArrayLike, *shape: Shape) -> Tensor:
     """Broadcast to a shape without a copy."""
@@ -221,9 +214,9 @@ broadcast_to = expand
 
 
 @add_sections(
-    {**_X, "axis : int or sequence of int, optional": "Axes to reverse; default all."},
+    _X | {"axis : int or sequence of int, optional": "Axes to reverse; default all."},
     _VIEW,
-    {**_NO_AXIS, **_REPEATED},
+    _NO_AXIS | _REPEATED,
 )
 def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
     """Reverse the order of elements along axes."""
@@ -233,8 +226,8 @@ def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
 
 
 @add_sections(
-    {
-        **_X,
+    _X
+    | {
         "shift : int or sequence of int": "Positions to shift by, toward higher indices; one "
         "number for all axes, or one per axis.",
         "axis : int or sequence of int, optional": "Axes to roll along; default the flattened "
