@@ -592,8 +592,8 @@ def test_unrecognized_weights_are_rejected(
     err = refused("--weights", path)
     assert "w.safetensors: its tensors have Lucid's own names of a detector" in err
     lucid.save({k: v for k, v in lucid.load(theirs).items() if "fc7.bias" not in k}, path)
-    assert "its weights do not fit faster_rcnn_resnet_18_fpn: " in refused("--weights", path)
-    assert "its norm_eps cannot be chosen" in refused("--weights", weights, "--norm-eps", 0)
+    assert "the weights do not fit faster_rcnn_resnet_18_fpn: " in refused("--weights", path)
+    assert "expected no norm_eps" in refused("--weights", weights, "--norm-eps", 0)
     names = tmp_path / "names.txt"
     names.write_text("one\n")
     err = refused("--weights", weights, "--class-names", names)

@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
     ("images", "targets", "expected"),
     [
         ([IMAGES[0] * 255], TARGETS[:1], r"images\[0\].*255"),
-        (IMAGES, TARGETS[:1], "1 for 2 images"),
+        (IMAGES, TARGETS[:1], "targets: expected 2 .*got 1"),
         (IMAGES[:1], [{"boxes": [[1, 2, 3, 4]], "labels": [2]}], "num_classes=2"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_batch_without_targets_gives_the_raw_outputs() -> None:
     features, padded, sizes = Raw()(x)
     assert (padded, sizes) == ((64, 64), [(40, 33)])
     assert (features.numpy()[0, 0, :40, :33] == -6).all()
-    with pytest.raises(TypeError, match=r"a batch of shape \(N, 3, H, W\); for a list of images"):
+    with pytest.raises(TypeError, match=r"\(N, 3, H, W\) .*got a list; use model.predict"):
         Raw()(IMAGES)
     with pytest.raises(NotImplementedError, match="Brightest does not implement raw_outputs"):
         Brightest()(x)

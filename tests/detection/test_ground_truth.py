@@ -48,7 +48,7 @@ def test_a_pixel_over_the_border_is_an_annotators_rounding() -> None:
         ([50, 50, 50, 60], "expected x1 < x2 and y1 < y2"),
         ([np.nan, 0, 1, 1], "expected finite numbers"),
         ([0, 0, np.inf, 1], "expected finite numbers"),
-        ([150, 20, 220, 40], "inside the image, which is 200 wide and 100 high"),
+        ([150, 20, 220, 40], r"inside the image \(200 wide, 100 high"),
         ([300, 20, 320, 40], "inside the image"),
         ([-8, 20, 20, 40], "inside the image"),
         ([10, 20, 20, 140], "inside the image"),
@@ -83,11 +83,11 @@ def test_boxes_of_another_shape(boxes: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0], r'targets\[1\]\["labels"\]\[0\].* is 0 \(0 is the background\): expected 1 to 4'),
-        ([5], "is 5: expected 1 to 4, since the model has num_classes=5"),
-        ([-1], "is -1: expected 1 to 4"),
+        ([0], r'targets\[1\]\["labels"\]\[0\]: expected 1 to 4 .*got 0 \(0 is the background'),
+        ([5], r"expected 1 to 4 \(num_classes=5.*got 5"),
+        ([-1], "expected 1 to 4 .*got -1"),
         ([1.0], "expected integers, got float64"),
-        ([1, 2], r"expected shape \(1,\), one label for each box, got \(2,\)"),
+        ([1, 2], r"expected shape \(1,\).*got \(2,\)"),
         ([], r"expected shape \(1,\)"),
     ],
 )
@@ -104,7 +104,7 @@ def test_labels_without_boxes() -> None:
 @pytest.mark.parametrize(
     ("targets", "error", "message"),
     [
-        ([], ValueError, "got 0 for 1 images"),
+        ([], ValueError, "targets: expected 1 .*got 0"),
         ({"boxes": [], "labels": []}, TypeError, "expected a list .* got dict"),
         ([{"boxes": []}], ValueError, r"targets\[0\]: expected keys .* got \['boxes'\]"),
         ([None], ValueError, r"targets\[0\]: .* got NoneType"),

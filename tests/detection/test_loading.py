@@ -73,7 +73,7 @@ def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
 def test_a_classifier_is_named(tmp_path: Path) -> None:
     model = create_model("resnet_18", num_classes=3)
     lucid.save(resnet_state_dict(model), tmp_path / "w.safetensors")
-    with pytest.raises(WeightFileError, match="those of the classifier resnet_18: use lucid clas"):
+    with pytest.raises(WeightFileError, match="the classifier resnet_18; use lucid clas"):
         load_detector(tmp_path / "w.safetensors")
 
 
@@ -100,7 +100,7 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
     monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "lucid-models-classification")
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     for path, error, message in (
-        (own, lucid.UnknownModelError, r"faster_rcnn_.*'resnet_18'; lucid-models-cl.*: remove"),
+        (own, lucid.UnknownModelError, r"faster_rcnn_.*'resnet_18'; lucid-models-cl.*disabled"),
         (foreign, WeightFileError, r"backbone are not named .* lucid-models-classification is dis"),
     ):
         with pytest.raises(error, match=message) as caught:

@@ -59,14 +59,14 @@ def test_what_is_elsewhere_is_there(cls: type) -> None:
         assert not hasattr(part, name)
         remedy = value.remedy.removeprefix("set ")
         assert hasattr(part, remedy)
-        with pytest.raises(AttributeError, match=f"{name!r}, which .* effect; set {remedy}$"):
+        with pytest.raises(AttributeError, match=f"{name!r}; set {remedy}$"):
             setattr(part, name, 0.5)
 
 
 def test_the_options_of_retinanet_are_given_when_it_is_built() -> None:
     model = create_model("retinanet_resnet_18_fpn", num_classes=3)
     for name in ("nms_threshold", "nms_thresh", "detections_per_image", "topk_candidates"):
-        with pytest.raises(AttributeError, match=f"{name!r}, .*; build the model with"):
+        with pytest.raises(AttributeError, match=f"{name!r}; build the model with"):
             setattr(model, name, 3)
     model.score_threshold = 0.25
     assert copy.deepcopy(model).score_threshold == 0.25

@@ -180,9 +180,7 @@ def test_pixels_in_range_to_rounding_are_accepted_in_any_layout(dtype: Any) -> N
 
 def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
     strip = np.zeros((3, 1, 60_000), np.float32)
-    with pytest.raises(
-        ValueError, match=r"images\[1\]: .*800 x 48000000, from 1 x 60000.*max_size"
-    ):
+    with pytest.raises(ValueError, match=r"images\[1\]: .*800 x 48000000 .*1 x 60000.*max_size"):
         GeneralizedRCNNTransform(**PLAIN, min_size=(800,))([image(8, 8), strip])
     batch = GeneralizedRCNNTransform(**PLAIN, min_size=(800,), max_size=1333)([strip])
     assert batch.sizes == [(1, 1333)]

@@ -53,7 +53,9 @@ OTHERS = {
 def test_another_detector_is_named(tmp_path: Path, name: str, prefix: str) -> None:
     path = tmp_path / "w.safetensors"
     lucid.save({prefix + key: np.zeros((2, 2), np.float32) for key in OTHERS[name]}, path)
-    with pytest.raises(WeightFileError, match=rf"those of {name}, which this version") as caught:
+    with pytest.raises(
+        WeightFileError, match=rf"those of {name}, which Lucid does not have"
+    ) as caught:
         load_detector(path)
     assert str(path) in str(caught.value)
 

@@ -178,7 +178,7 @@ def test_weights_of_the_other_task_are_rejected(plugin: None, tmp_path: Path) ->
         lambda: load_detector(path),
         lambda: from_detector(path, ("background", "a"), None, {}),
     ):
-        with pytest.raises(WeightFileError, match="are those of the classifier pebble: use lucid"):
+        with pytest.raises(WeightFileError, match="the classifier pebble; use lucid"):
             refused()
     detector = create_model("lantern")
     write(path, detector, "elsewhere")

@@ -1,7 +1,6 @@
 """Object detectors for Lucid: Faster R-CNN and RetinaNet with feature pyramid networks.
 
-Everything is imported when it is first asked for, so that importing the package
-(as the registry does) costs nothing.
+Names are imported on first use, so that importing the package is cheap.
 
 Examples
 --------
@@ -76,8 +75,8 @@ __all__ = [
     "train_detector",
 ]
 
-_MODULES = ("boxes", "convert", "data", "draw", "evaluation", "parts", "torchvision")
-_HOME = {
+_SUBMODULES = ("boxes", "convert", "data", "draw", "evaluation", "parts", "torchvision")
+_SOURCES = {
     "DetectionPredictor": "prediction",
     "Detections": "detections",
     "Detector": "detector",
@@ -105,10 +104,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _SOURCES:
+        return getattr(importlib.import_module(f"{__name__}.{_SOURCES[name]}"), name)
     raise attribute_error(__name__, name)
 
 

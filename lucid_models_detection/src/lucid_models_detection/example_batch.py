@@ -1,4 +1,4 @@
-"""A small batch to take a training step on, for the checks of the conformance kit."""
+"""Example batch of a detector for the checks of plugins."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ Batch: TypeAlias = tuple[Tensor, list[dict[str, object]], Tensor]
 
 
 def example_batch() -> ExampleBatch:
-    """Two random images with an object each, and the loss of both stages of training.
+    """Two random images with one object each, and the loss of both training stages.
 
-    The classifier of the backbone has no part in detection: it is trained before, on
-    images with one label each.  So the loss is that of the detector and that of its
-    backbone together, and reaches every parameter.
+    The backbone's classifier is not used in detection.  So that every parameter receives a
+    gradient, its classification loss is added to the detector's losses.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Ground truth, checked before anything is computed from it.
+"""Validation of ground truth.
 
 N images, M objects of an image.
 """
@@ -14,7 +14,7 @@ __all__ = ["GroundTruth", "check_targets"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Published annotations reach over the border of their image by parts of a pixel.
+#: Published annotations exceed their image by fractions of a pixel.
 _BORDER_TOLERANCE = 1.0
 
 
@@ -36,18 +36,17 @@ class GroundTruth(NamedTuple):
 def check_targets(
     targets: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]], num_classes: int
 ) -> list[GroundTruth]:
-    """Check the ground truth of a batch.
+    """Validate the ground truth of a batch.
 
     Parameters
     ----------
     targets : sequence of mapping
-        For each image ``"boxes"`` (M, 4), xyxy in pixels of the image, and
-        ``"labels"`` (M,) integers in 1..num_classes-1.  M = 0 is an image without
-        objects, its boxes (0, 4) or (0,).  Other keys are passed over.
+        For each image ``"boxes"`` (M, 4), xyxy in its pixels, and ``"labels"`` (M,) integers in
+        1..num_classes-1.  M = 0 is valid, with boxes (0, 4) or (0,).  Other keys are ignored.
     sizes : sequence of (int, int)
         Height and width of each image.
     num_classes : int
-        Background included.
+        Number of classes, background included.
 
     Returns
     -------
@@ -56,16 +55,15 @@ def check_targets(
     Raises
     ------
     TypeError, ValueError
-        For the first box or label that cannot be right; says which image and box
-        it is, what it is and what was expected.
+        For the first invalid box or label; names the image and the box.
     """
     if isinstance(targets, Mapping) or not isinstance(targets, Sequence):
         raise TypeError(
-            "targets: expected a list with one {'boxes', 'labels'} for each image, got "
+            "targets: expected a list with one {'boxes', 'labels'} per image, got "
             f"{type(targets).__name__}"
         )
     if len(targets) != len(sizes):
-        raise ValueError(f"targets: got {len(targets)} for {len(sizes)} images")
+        raise ValueError(f"targets: expected {len(sizes)} (one per image), got {len(targets)}")
     checked = []
     for i, (target, size) in enumerate(zip(targets, sizes, strict=True)):
         if not isinstance(target, Mapping) or not {"boxes", "labels"} <= target.keys():
@@ -98,15 +96,15 @@ def _check_boxes(boxes: Any, size: tuple[int, int], name: str) -> Array:
     if not bad.size:
         return array
     j = int(bad[0])
-    what = f"{name}[{j}] is [{', '.join(f'{v:g}' for v in array[j].tolist())}]"
+    where = f"{name}[{j}] is [{', '.join(f'{v:g}' for v in array[j].tolist())}]"
     if not finite[j].all():
-        raise ValueError(f"{what}: expected finite numbers")
+        raise ValueError(f"{where}: expected finite numbers")
     if not ordered[j].all():
         hint = "; looks like xywh" if _may_be_xywh(array[j], width, height) else ""
-        raise ValueError(f"{what}: expected x1 < x2 and y1 < y2 (xyxy, in pixels){hint}")
+        raise ValueError(f"{where}: expected x1 < x2 and y1 < y2 (xyxy, in pixels){hint}")
     raise ValueError(
-        f"{what}: expected a box inside the image, which is {width} wide and {height} high "
-        "(xyxy, in pixels; boxes.clip cuts boxes at the border)"
+        f"{where}: expected a box inside the image ({width} wide, {height} high; xyxy, in pixels); "
+        "clip boxes with boxes.clip"
     )
 
 
@@ -121,9 +119,7 @@ def _check_labels(labels: Any, count: int, num_classes: int, where: str) -> Arra
     if array.size == 0 and count == 0:
         return np.zeros(0, np.int64)
     if array.shape != (count,):
-        raise ValueError(
-            f"{name}: expected shape ({count},), one label for each box, got {array.shape}"
-        )
+        raise ValueError(f"{name}: expected shape ({count},), one label per box, got {array.shape}")
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected integers, got {array.dtype}")
     bad = np.flatnonzero((array < 1) | (array >= num_classes))
@@ -131,7 +127,7 @@ def _check_labels(labels: Any, count: int, num_classes: int, where: str) -> Arra
         j = int(bad[0])
         hint = " (0 is the background)" if array[j] == 0 else ""
         raise ValueError(
-            f"{name}[{j}], the label of box {j}, is {array[j]}{hint}: expected 1 to "
-            f"{num_classes - 1}, since the model has num_classes={num_classes}, background included"
+            f"{name}[{j}]: expected 1 to {num_classes - 1} (num_classes={num_classes}, background "
+            f"included), got {array[j]}{hint}"
         )
     return array.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Checks of ``lucid check-plugin`` for object detectors of any plugin."""
+"""Checks of ``lucid check-plugin`` for detectors."""
 
 from __future__ import annotations
 
@@ -20,41 +20,16 @@ __all__ = ["check_commands", "check_members"]
 
 
 def check_members(tested: ModelUnderTest) -> None:
-    """It has the members of ``lucid_models_detection.Detector``, and its head is what it says.
-
-    Parameters
-    ----------
-    tested : ModelUnderTest
-        The model.
-
-    Raises
-    ------
-    CheckError
-        If a member is missing, the builder does not take ``num_classes``, or other parameters
-        than those under ``head_prefixes`` change their shape with it.
-    CheckNotRunError
-        If the model could not be built before.
-    """
+    """Check the members of :class:`lucid_models_detection.Detector` and ``head_prefixes``."""
     with protocol_errors():
         check_detector(tested.model)
         check_head(tested)
 
 
 def check_commands(tested: ModelUnderTest) -> None:
-    """``lucid train-detector`` trains it, ``lucid evaluate`` and ``lucid detect`` use the result.
+    """Check that ``train-detector``, ``evaluate`` and ``detect`` work with the model.
 
-    Where the network of its backbone is a classifier, training also starts from a file of one,
-    as ``--backbone-weights`` does.
-
-    Parameters
-    ----------
-    tested : ModelUnderTest
-        The model.
-
-    Raises
-    ------
-    CheckError
-        If a command fails, or the model does not take RGB images.
+    If the network in its backbone is a classifier, also train with ``--backbone-weights``.
     """
     shape = tested.info.input_shape
     if len(shape) != 4 or shape[1] != 3:
@@ -81,7 +56,7 @@ def check_commands(tested: ModelUnderTest) -> None:
 
 
 def _save_classifier(tested: ModelUnderTest, folder: Path) -> Path | None:
-    """Save the classifier in the backbone as a model if it is registered, else its weights."""
+    """Save the classifier in the backbone, as a model if registered; None without one."""
     net = backbone_net(check_detector(tested.model))
     if missing_members(net, Classifier):
         return None
@@ -94,7 +69,7 @@ def _save_classifier(tested: ModelUnderTest, folder: Path) -> Path | None:
 
 
 def _write_coco(folder: Path, height: int, width: int) -> Path:
-    """Three gray images with a square each, of two classes."""
+    """Write a COCO file with three gray images, each with a square, of two classes."""
     images, annotations = [], []
     for i in range(3):
         pixels = np.full((height, width, 3), 90, np.uint8)

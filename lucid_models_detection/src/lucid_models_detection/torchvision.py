@@ -1,17 +1,16 @@
-"""torchvision's public detectors in Lucid, and back.
+"""Conversion of weights from and to torchvision's detectors.
 
-Built with :func:`torchvision_config`, a network is torchvision's and only the names differ.  All
-of torchvision's detectors on a feature pyramid share these; each family's weight converter knows
-the names of its heads::
+With the options of :func:`torchvision_config` a network is torchvision's; only parameter names
+differ.  Each family's converter adds the names of its heads::
 
     torchvision                                Lucid
-    backbone.body.<name in the network>        backbone.net.<that model's name>
+    backbone.body.<name in the network>        backbone.net.<name in Lucid's network>
     backbone.fpn.inner_blocks.0.0.*            backbone.fpn.lateral.0.*
     backbone.fpn.layer_blocks.0.0.*            backbone.fpn.output.0.*
 
-Checkpoints of before torchvision 0.13, the published ones among them, lack the last ``.0``.
-torchvision's backbone has no classifier; the one of ``backbone.net`` is left as it is.
-torchvision itself is not needed.
+Checkpoints before torchvision 0.13, such as the published ones, lack the last ``.0``.
+torchvision's backbone has no classifier; that of ``backbone.net`` is kept.  torchvision need not
+be installed.
 """
 
 from __future__ import annotations
@@ -66,31 +65,30 @@ _OWN = re.compile(r"backbone\.(?:net|body|stem|fpn)\..+")
 
 
 class TorchvisionConverter(WeightConverter):
-    """What the converters of torchvision's detectors on a feature pyramid share.
+    """Base class of the converters for torchvision's detectors with a feature pyramid.
 
-    A family's converter sets the class attributes and overrides :meth:`heads`.
+    A subclass sets the class attributes and implements :meth:`heads`.
 
     Parameters
     ----------
     net : lucid.nn.Module, optional
-        Network of a detector's backbone, whose own converter renames its entries.  Default:
-        their names stay torchvision's.
+        Network of a detector's backbone, whose converter renames its keys.  Default: its keys
+        keep torchvision's names.
 
     Attributes
     ----------
     family : str
         Family of the models.
     options : dict
-        Builder arguments of torchvision's network, beside those that all detectors share.
+        Builder arguments of torchvision's network, in addition to the common ones.
     anchors : int
-        Anchors at each location in torchvision's network.
+        Anchors per location in torchvision's network.
     published : tuple of str
-        First digits of the SHA-256 of torchvision's ``COCO_V1`` weights, as in their files'
-        names.
+        First digits of the SHA-256 of torchvision's ``COCO_V1`` weights, as in their file names.
     from_torchvision, to_torchvision : sequence of (re.Pattern, str)
-        Names of the heads, for :func:`lucid.weights.rename_key`.
+        Renaming rules of the heads, for :func:`lucid.weights.rename_key`.
     own : re.Pattern
-        All names of the heads, on both sides.
+        All names of the heads, in both libraries.
     """
 
     family: ClassVar[str]
@@ -103,11 +101,11 @@ class TorchvisionConverter(WeightConverter):
 
     def __init__(self, net: nn.Module | None = None) -> None:
         self.net = None if net is None else find_converter(net, _SOURCE)
-        #: The backbone's classifier, which torchvision's detectors lack.
+        #: Prefixes of the backbone's classifier, which torchvision's detectors lack.
         self.classifier = tuple(_NET + prefix for prefix in getattr(net, "head_prefixes", ()))
 
     def heads(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, dict[str, Any]] | None:
-        """Find the family by its heads.
+        """Identify the family by its heads.
 
         Parameters
         ----------
@@ -117,27 +115,27 @@ class TorchvisionConverter(WeightConverter):
         Returns
         -------
         tuple of (int, dict) or None
-            Anchors at each location and builder arguments; None for another family.
+            Anchors per location and builder arguments; None for another family.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not override heads()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement heads")
 
     def config(self) -> dict[str, Any]:
-        """See :func:`torchvision_config`."""
+        """Return the options of :func:`torchvision_config`."""
         return {"min_size": 800, "max_size": 1333, "norm": "frozen", **self.options}
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Find the family by its heads and the network by its backbone."""
+        """Identify the family by its heads and the network by its backbone."""
         if (other := name_unsupported_detector(shapes)) is not None:
-            raise StateDictError(f"its tensors are those of {_not_here(other)}")
+            raise StateDictError(f"the weights are those of {_unsupported(other)}")
         body = {k.removeprefix(_BODY): v for k, v in shapes.items() if k.startswith(_BODY)}
         found = self.heads({self.rename(key): shape for key, shape in shapes.items()})
         if found is None:
             return None
         if any(key.startswith(_NET) for key in shapes):
             raise StateDictError(
-                f"its tensors have Lucid's own names of a detector of the family {self.family}, "
-                "and do not say how it was built: build the model, and use load_state_dict, or "
-                "save the detector with lucid.save_model"
+                f"expected torchvision's names or model metadata, got Lucid's names of a detector "
+                f"of the family {self.family}; build the model and call load_state_dict, or save "
+                "it with lucid.save_model"
             )
         if not body:
             return None
@@ -146,25 +144,24 @@ class TorchvisionConverter(WeightConverter):
         if chosen:
             arguments = {**arguments, "backbone_options": chosen}
         name = f"{self.family}_{backbone}_fpn"
-        if not lucid.models.is_model(name):  # then the builder that takes any backbone
+        if not lucid.models.is_model(name):
             name, arguments = f"{self.family}_fpn", {**arguments, "backbone": backbone}
         if anchors != self.anchors:
             raise StateDictError(
-                f"they have {anchors} anchors at each location and not torchvision's "
-                f"{self.anchors}: build the model with your anchors, and use "
-                "load_torchvision_weights"
+                f"expected {self.anchors} anchors per location (torchvision's), got {anchors}; "
+                "build the model with your anchors and call load_torchvision_weights"
             )
         config = self.config()
         if any(key.endswith(".num_batches_tracked") for key in body):
-            config["norm"] = "batch"  # trained from scratch; the same in prediction
+            config["norm"] = "batch"  # trained from scratch
         return name, {**config, **arguments}
 
     def for_model(self, model: nn.Module) -> WeightConverter:
-        """Rename the entries of the backbone by the converter of its network."""
+        """Return a converter that renames the backbone by its own converter."""
         return type(self)(dict(model.named_modules()).get(_NET.rstrip(".")))
 
     def rename(self, key: str) -> str:
-        """Return Lucid's name of an entry of torchvision's detector, of any version."""
+        """Return Lucid's name for a key of torchvision's detector, of any version."""
         if key.startswith(_BODY):
             inner = key.removeprefix(_BODY)
             return _NET + (inner if self.net is None else self.net.rename(inner))
@@ -188,12 +185,12 @@ class TorchvisionConverter(WeightConverter):
         return bool(_OWN.fullmatch(key) or self.own.fullmatch(key))
 
     def prepare(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-        """Keep the classifier of the backbone."""
+        """Add the backbone's classifier of the model."""
         kept = {k: v for k, v in model.state_dict().items() if k.startswith(self.classifier)}
         return kept | state
 
     def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Epsilon of the published COCO_V1 weights, which were trained without one."""
+        """Return ``norm_eps=0.0`` for the published COCO_V1 weights, which were trained so."""
         if arguments["num_classes"] != len(COCO_CLASSES):
             return {}
         with open(path, "rb") as file:
@@ -201,12 +198,12 @@ class TorchvisionConverter(WeightConverter):
         return {"norm_eps": 0.0} if digest.startswith(self.published) else {}
 
     def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
-        """COCO's for as many classes."""
+        """Return COCO's class names for COCO's number of classes."""
         return COCO_CLASSES if arguments["num_classes"] == len(COCO_CLASSES) else None
 
 
 def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
-    """Keyword arguments that make a builder's network torchvision's.
+    """Return the keyword arguments that make a builder's network torchvision's.
 
     Parameters
     ----------
@@ -216,20 +213,19 @@ def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
     Returns
     -------
     dict
-        Frozen normalization and images resized to 800 pixels on the shorter and at most 1333
-        on the longer side; for Faster R-CNN also one anchor size a level and 1000 proposals in
-        prediction.  Everything else is torchvision's by default.
+        Frozen batch normalization, and images resized to 800 pixels on the shorter and at most
+        1333 on the longer side; for Faster R-CNN also one anchor size per level and 1000 proposals
+        in prediction.  Other options have torchvision's defaults.
 
     Raises
     ------
     ValueError
-        For another family.
+        If the family is unknown.
 
     Notes
     -----
-    The published ``COCO_V1`` weights were trained without an epsilon in the frozen
-    normalization: add ``norm_eps=0.0`` for them.  ``lucid detect`` knows these files by their
-    digests and does so.
+    The published ``COCO_V1`` weights need ``norm_eps=0.0`` too.  ``lucid detect`` recognizes these
+    files by their digests and sets it.
 
     Examples
     --------
@@ -254,34 +250,32 @@ def load_torchvision_weights(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> Any:
-    """Load the weights of a torchvision detector into the detector of the same architecture.
+    """Load weights of a torchvision detector into a detector of the same architecture.
 
     Parameters
     ----------
     model : Detector
-        Built with :func:`torchvision_config` and the checkpoint's number of classes
-        (91 for COCO).
+        Built with :func:`torchvision_config` and the checkpoint's number of classes (91 for COCO).
     path_or_state_dict : path or mapping
-        A file that :func:`lucid.load` reads, or a state dict, with torchvision's names or
-        the model's own.  A prefix that a wrapper put before them, such as ``module.``, is
-        stripped; see :func:`lucid.weights.strip_prefix`.
+        A file that :func:`lucid.load` reads, or a state dict, with torchvision's or Lucid's names.
+        A wrapper's prefix such as ``module.`` is stripped; see :func:`lucid.weights.unwrap`.
     strict, skip_mismatched : bool
-        As for :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
-        predictor of another number of classes keeps its fresh weights.
+        As for :meth:`lucid.nn.Module.load_state_dict`.  ``skip_mismatched=True`` keeps the model's
+        predictor if the number of classes differs.
     ema : bool, optional
         As for :func:`lucid.load`.
 
     Returns
     -------
     lucid.nn.LoadResult
-        What was loaded, missing, unexpected and skipped, under Lucid's names.
+        Loaded, missing, unexpected and skipped keys, under Lucid's names.
 
     Raises
     ------
     lucid.WeightFileError
         If the file cannot be read.
     lucid.StateDictError
-        If the weights do not fit; the model is unchanged then.
+        If the weights do not fit; the model is unchanged.
     """
     try:
         return load_external_weights(
@@ -301,7 +295,7 @@ def load_torchvision_weights(
         if (other := name_unsupported_detector(keys)) is None:
             raise
         raise StateDictError(
-            f"{source}: the weights are those of {_not_here(other)}: {error}"
+            f"{source}: the weights are those of {_unsupported(other)}: {error}"
         ) from error
 
 
@@ -316,13 +310,12 @@ def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        What ``load_state_dict`` of torchvision's model takes since 0.13, without the classifier
-        of the backbone.
+        State dict for torchvision's model since 0.13, without the backbone's classifier.
 
     Raises
     ------
     ValueError
-        If no installed plugin knows torchvision's names of the model.
+        If no plugin has a converter for the model.
 
     Examples
     --------
@@ -335,8 +328,8 @@ def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _backbone(body: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
-    """Registered name of the classifier that a backbone is, and arguments of its builder."""
-    # Converters look at names and shapes only: arrays of these shapes that take no memory.
+    """Return the registered name of a backbone's classifier, and arguments of its builder."""
+    # Converters look at names and shapes only: these arrays need no memory.
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in body.items()}
     try:
         found = identify_weights(arrays, task="image-classification")
@@ -345,15 +338,15 @@ def _backbone(body: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]
     if found is None:
         disabled = os.environ.get("LUCID_DISABLE_PLUGINS")
         raise StateDictError(
-            "the tensors of its backbone are not named as those of a classifier of an installed "
-            f"plugin (the first: {', '.join(map(repr, list(body)[:_SHOWN]))})"
+            "no installed plugin recognizes the backbone by its tensor names (the first: "
+            f"{', '.join(map(repr, list(body)[:_SHOWN]))})"
             + (f"; {disabled} is disabled by LUCID_DISABLE_PLUGINS" if disabled else "")
         )
     return found.name, without_defaults(found.name, found.arguments)
 
 
 def _converters() -> Iterator[TorchvisionConverter]:
-    """Registered converters of torchvision's detectors."""
+    """Yield the registered converters for torchvision's detectors."""
     for registered in weight_converters():
         if registered.source == _SOURCE and registered.task == _TASK:
             converter = registered.load()
@@ -361,8 +354,8 @@ def _converters() -> Iterator[TorchvisionConverter]:
                 yield converter
 
 
-def _not_here(other: str) -> str:
+def _unsupported(other: str) -> str:
     return (
-        f"{other}, which this version of Lucid does not have; 'lucid models' lists its models, and "
-        "torchvision's fasterrcnn_resnet50_fpn and retinanet_resnet50_fpn fit them"
+        f"{other}, which Lucid does not have; weights of torchvision's fasterrcnn_resnet50_fpn and "
+        "retinanet_resnet50_fpn load, and 'lucid models' lists all models"
     )

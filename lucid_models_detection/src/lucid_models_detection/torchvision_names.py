@@ -1,7 +1,7 @@
-"""Where the names of ``torchvision.ops`` and ``torchvision.models.detection`` are in this package.
+"""Counterparts of names in ``torchvision.ops`` and ``torchvision.models.detection``.
 
-The errors of missing names come from :data:`NAMES`, and the tests run the code in backticks.
-Attributes that torchvision's detectors have under another name are :class:`RenamedAttribute`.
+:data:`NAMES` makes the errors for missing names; the tests run the code in backticks.
+:class:`RenamedAttribute` marks attributes of torchvision's detectors with another name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_SUCH_DETECTOR = (
     'not in Lucid; `lucid.models.list_models(task="object-detection")` lists the detectors'
 )
 
-#: What to use instead of a name of torchvision, by name or pattern, in the form of a table in
+#: Remedies by torchvision's name or pattern, in the form of a table in
 #: :data:`lucid.torch_names.ATTRIBUTES`.
 NAMES: dict[str, str] = {
     **{
@@ -97,14 +97,14 @@ NAMES: dict[str, str] = {
 
 
 class RenamedAttribute:
-    """Attribute of a class that is missing: setting it is an error that says what to set.
+    """Attribute of torchvision with another name in Lucid: setting it raises, naming what to set.
 
-    Python would keep the value under a name that nothing reads.
+    Otherwise Python would silently store a value that nothing reads.
 
     Parameters
     ----------
     remedy : str
-        What to set instead, as ``"anchors"``; a sentence is given as it is.
+        Name of the attribute to set instead, or a sentence.
 
     Examples
     --------
@@ -115,8 +115,8 @@ class RenamedAttribute:
     False
     >>> Head().score_thresh = 0.5
     Traceback (most recent call last):
-    AttributeError: Head has no attribute 'score_thresh', which would have no effect; set score_threshold
-    """  # noqa: E501 - the error is one line
+    AttributeError: Head has no attribute 'score_thresh'; set score_threshold
+    """
 
     def __init__(self, remedy: str) -> None:
         self.remedy = remedy if " " in remedy else f"set {remedy}"
@@ -135,6 +135,5 @@ class RenamedAttribute:
 
     def _error(self, instance: object) -> AttributeError:
         return AttributeError(
-            f"{type(instance).__name__} has no attribute {self.name!r}, which would have no "
-            f"effect; {self.remedy}"
+            f"{type(instance).__name__} has no attribute {self.name!r}; {self.remedy}"
         )

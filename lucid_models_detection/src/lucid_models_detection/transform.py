@@ -1,8 +1,7 @@
-"""From images of any size to one batch, and back for the boxes.
+"""Normalization, resizing and batching of images, and the inverse for boxes.
 
-N images; H x W the padded size of the batch, h x w the size of one image in it.
-Images stand in the upper left corner, so a box has the same coordinates in the
-image and in the batch.
+N images; H x W the padded size of the batch, h x w the size of one image in it.  Images are
+padded on the right and at the bottom, so boxes have the same coordinates in image and batch.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ __all__ = [
 Array = np.ndarray[Any, np.dtype[Any]]
 Size = tuple[int, int]
 
-#: Enlarging a long strip until its short side is min_size would fill the memory.
+#: Limit of resized images: enlarging a long strip to min_size would exhaust the memory.
 _MAX_PIXELS = 2**27
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images normalized, resized and padded to a common size.
+    """Batch of normalized and resized images, padded to a common size.
 
     Attributes
     ----------
     tensor : Tensor
-        (N, 3, H, W), zero right of and below each image.
+        (N, 3, H, W), padded with zeros.
     sizes : list of (int, int)
         Height and width of each image in ``tensor``, without padding.
     original_sizes : list of (int, int)
-        Height and width of each image as it was given.
+        Height and width of each image as given.
     """
 
     tensor: Tensor
@@ -62,20 +61,9 @@ class ImageList:
 
 
 def check_images(images: Any, channels: int = 3) -> list[Any]:
-    """Split a batch into images and check that each is (channels, h, w) of floats.
+    """Split a batch into images, and check that each is (channels, h, w) and floating-point.
 
-    Parameters
-    ----------
-    images : Tensor, numpy.ndarray or sequence of them
-        (N, channels, H, W), or a list of (channels, h, w).
-    channels : int, default 3
-        Channels expected.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no image, or one is not floating point or has another shape.
-        Names the image.
+    ``images`` is (N, channels, H, W), or a list of (channels, h, w).  Errors name the image.
     """
     expected = f"a batch of shape (N, {channels}, H, W) or a list of ({channels}, H, W)"
     if isinstance(images, Tensor | np.ndarray):
@@ -108,16 +96,7 @@ def check_images(images: Any, channels: int = 3) -> list[Any]:
 
 
 def check_pixels(images: Any, channels: int = 3) -> list[Any]:
-    """Do what :func:`check_images` does, and check that pixels are in [0, 1].
-
-    For images that are about to be normalized.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`check_images`; also for values outside [0, 1] by more than rounding, NaN
-        and infinity.  Gives the range found.
-    """
+    """Check images as :func:`check_images` does, and that pixels are in [0, 1]."""
     checked = check_images(images, channels)
     for i, image in enumerate(checked):
         check_range(array_of(image), f"images[{i}]")
@@ -125,29 +104,16 @@ def check_pixels(images: Any, channels: int = 3) -> list[Any]:
 
 
 def pad_to_multiple(size: Size, multiple: int) -> Size:
-    """The smallest height and width from ``size`` up that are multiples of ``multiple``."""
+    """Round height and width up to multiples of ``multiple``."""
     height, width = (-(-side // multiple) * multiple for side in size)
     return height, width
 
 
 def raw_batch(x: Any, size_divisible: int) -> ImageList:
-    """Make a batch of ``x`` without normalizing or resizing it.
-
-    Parameters
-    ----------
-    x : Tensor or numpy.ndarray
-        (N, 3, H, W), any values.
-    size_divisible : int
-        Height and width are padded with zeros to a multiple of it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``x`` is not such a batch.
-    """
+    """Make a batch of ``x`` (N, 3, H, W), only padded to multiples of ``size_divisible``."""
     if isinstance(x, list | tuple):
         raise TypeError(
-            "model(x) takes a batch of shape (N, 3, H, W); for a list of images use "
+            f"expected a batch of shape (N, 3, H, W) in model(x), got a {type(x).__name__}; use "
             "model.predict(images), or model(images, targets) for the losses"
         )
     images = check_images(x)
@@ -161,17 +127,17 @@ def raw_batch(x: Any, size_divisible: int) -> ImageList:
 
 
 class GeneralizedRCNNTransform:
-    """Normalize, resize and batch images, and convert boxes between both sizes.
+    """Normalize, resize and batch images, and scale boxes accordingly.
 
     Parameters
     ----------
     image_mean, image_std : sequence of float
-        One for each channel: images become ``(image - image_mean) / image_std``.
+        Per-channel mean and standard deviation: images become ``(image - image_mean) / image_std``.
     min_size : sequence of int, optional
-        Length of the shorter side after resizing; of several, training draws one
-        for each image and prediction takes the last.
+        Length of the shorter side after resizing.  From several, training draws one per image and
+        prediction takes the last.
     max_size : int, optional
-        Greatest length of the longer side after resizing.
+        Upper bound of the longer side after resizing; alone, it only shrinks images.
     size_divisible : int, default 32
         Height and width of the batch are padded to multiples of this.
 
@@ -201,7 +167,7 @@ class GeneralizedRCNNTransform:
     ) -> None:
         if not image_mean or len(image_mean) != len(image_std) or not all(s > 0 for s in image_std):
             raise ValueError(
-                "expected one mean and one positive standard deviation for each channel, got "
+                "expected one mean and one positive standard deviation per channel, got "
                 f"image_mean={tuple(image_mean)} and image_std={tuple(image_std)}"
             )
         if size_divisible < 1:
@@ -215,18 +181,15 @@ class GeneralizedRCNNTransform:
     def __call__(
         self, images: Sequence[Tensor | Array], dtype: Any = np.float32, training: bool = False
     ) -> ImageList:
-        """Make a batch of checked images, each (3, h, w) in [0, 1].
-
-        Gradients flow back to images that require them.
-        """
+        """Make a batch of checked images (3, h, w) in [0, 1]; gradients flow back to them."""
         original = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         sizes = [self._new_size(size, training) for size in original]
         for i, (size, before) in enumerate(zip(sizes, original, strict=True)):
             if math.prod(size) > max(_MAX_PIXELS, math.prod(before)):
                 raise ValueError(
                     f"images[{i}]: expected at most {_MAX_PIXELS} pixels after resizing, got "
-                    f"{size[0]} x {size[1]}, from {before[0]} x {before[1]} with min_size="
-                    f"{self.min_size}; set max_size, or cut the image"
+                    f"{size[0]} x {size[1]} (from {before[0]} x {before[1]}, min_size="
+                    f"{self.min_size}); set max_size, or crop the image"
                 )
         tallest, widest = max(h for h, _ in sizes), max(w for _, w in sizes)
         padded = pad_to_multiple((tallest, widest), self.size_divisible)
@@ -250,10 +213,10 @@ class GeneralizedRCNNTransform:
         return ImageList(record_joint(batch, images, backward), sizes, original)
 
     def groups(self, images: Sequence[Tensor | Array]) -> list[list[int]]:
-        """Group images that are padded to the same size, so that batching pads none of them more.
+        """Group the indices of images that are padded to the same size.
 
-        What the network makes of an image depends on how far the image is padded.  In a batch of
-        one group that is as far as in a batch of its own.
+        A batch of one group pads each image as a batch of its own would, so that predictions do not
+        depend on the other images.
 
         Parameters
         ----------
@@ -280,24 +243,24 @@ class GeneralizedRCNNTransform:
     def _new_size(self, size: Size, training: bool) -> Size:
         scale = math.inf
         if self.min_size is not None:
-            wanted = self.min_size[-1]
+            min_size = self.min_size[-1]
             if training and len(self.min_size) > 1:
-                wanted = self.min_size[
+                min_size = self.min_size[
                     int(random.default_generator.numpy.integers(len(self.min_size)))
                 ]
-            scale = wanted / min(size)
+            scale = min_size / min(size)
         if self.max_size is not None:
-            # By itself it is a limit and never enlarges.
+            # Alone it is a limit and never enlarges.
             limit = self.max_size / max(size)
             scale = min(scale if self.min_size is not None else 1.0, limit)
         if scale in (1.0, math.inf):
             return size
-        # Rounded down as torchvision does; a very long and thin image keeps one pixel.
+        # Rounded down as in torchvision, to at least one pixel.
         height, width = (max(1, math.floor(side * scale)) for side in size)
         return height, width
 
     def resize_targets(self, targets: Sequence[GroundTruth], batch: ImageList) -> list[GroundTruth]:
-        """Targets in the pixels of the given images, in those of the batch."""
+        """Scale targets from pixels of the given images to pixels of the batch."""
         return [
             target
             if size == original
@@ -308,7 +271,7 @@ class GeneralizedRCNNTransform:
         ]
 
     def restore_boxes(self, boxes: ArrayLike, batch: ImageList, i: int) -> Array:
-        """Boxes in the pixels of the batch's image ``i``, in those of the image as given."""
+        """Scale boxes of image ``i`` from pixels of the batch to pixels of the given image."""
         size, original = batch.sizes[i], batch.original_sizes[i]
         return (
             box_ops.as_boxes(boxes) if size == original else box_ops.resize(boxes, size, original)
