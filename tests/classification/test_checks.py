@@ -16,7 +16,7 @@ from lucid_models_classification.checks import check_images, check_norm
         (None, "got NoneType"),
         (
             (lucid.zeros(1, 3, 4, 4), [0]),
-            r"got tuple; of a batch \(images, labels\)",
+            r"got tuple; from a batch \(images, labels\)",
         ),
         ({"image": 1}, "got dict"),
         ("cat.png", "got str; lucid.vision.read_image reads a file"),

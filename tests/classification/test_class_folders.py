@@ -94,7 +94,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (("train/1.png", "val/1.png"), "folder per class inside of 'train', 'val', found images"),
+        (("train/1.png", "val/1.png"), "folder per class in 'train', 'val', found images"),
         (("train/cat/1.png", "dog/1.png"), "splits 'train' beside 'dog'"),
         (
             ("train/cat/1.png", "val/cat/1.png", "valid/cat/1.png"),

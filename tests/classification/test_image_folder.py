@@ -72,7 +72,7 @@ def test_what_is_no_folder_of_folders_is_refused(root: Path, tmp_path: Path) -> 
         ImageFolder(tmp_path / "absent")
     with pytest.raises(NotADirectoryError):
         ImageFolder(root / "cover.png")
-    with pytest.raises(ValueError, match=r"found no folder; it holds 2 images"):
+    with pytest.raises(ValueError, match=r"found no folder but 2 images"):
         ImageFolder(root / "dog")
     (root / "empty").mkdir()
     with pytest.raises(ValueError, match=r"at least one image .* image format in 'empty'"):

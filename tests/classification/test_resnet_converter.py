@@ -79,9 +79,7 @@ def test_a_network_without_classifier_or_of_another_make_is_told_apart() -> None
     assert identify(shapes) == ("resnet_50", {"in_channels": 3})
 
     deeper = {**shapes, "layer4.3.conv2.weight": shapes["layer4.2.conv2.weight"]}
-    with pytest.raises(
-        lucid.StateDictError, match=r"no registered ResNet has \(3, 4, 6, 4\) blocks"
-    ):
+    with pytest.raises(lucid.StateDictError, match=r"registered ResNet, got \(3, 4, 6, 4\) blocks"):
         identify(deeper)
     wider = {k: np.zeros((96, 96, 3, 3)) if "conv2" in k else v for k, v in shapes.items()}
     with pytest.raises(lucid.StateDictError, match="1 groups of width 96"):

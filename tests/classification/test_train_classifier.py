@@ -243,7 +243,10 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
     Run.start(ClassifierTask(), tmp_path, ClassifierOptions(str(data), image_size=16))
     record = json.loads((tmp_path / "run.json").read_text())
     del record["data"]
-    for classes, text in (({"blue": 6, "red": 5}, "by class"), ({"blue": 6, "red": 6}, None)):
+    for classes, text in (
+        ({"blue": 6, "red": 5}, "images per class"),
+        ({"blue": 6, "red": 6}, None),
+    ):
         (tmp_path / "run.json").write_text(json.dumps({**record, "classes": classes}))
         (tmp_path / "run_images.json").unlink(missing_ok=True)
         if text:
@@ -350,10 +353,13 @@ def test_only_what_has_not_changed_is_resumed(train: Command, data: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give --data DIR"),
+        ((), "--data DIR"),
         (("--data", "absent"), "absent"),
         (("--data", "DATA", "--model", "resnet_17"), "no model is called 'resnet_17'"),
-        (("--data", "DATA", "--model", "faster_rcnn_resnet_18_fpn"), "a model for object-detec"),
+        (
+            ("--data", "DATA", "--model", "faster_rcnn_resnet_18_fpn"),
+            "faster_rcnn_resnet_18_fpn for object-detec",
+        ),
         (("--data", "DATA", "--val", "DATA", "--val-fraction", 0.5), "not both"),
         (
             ("--data", "DATA", "--val", "OTHER"),
@@ -411,7 +417,7 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
         (("red", "green"), [None, 0], "keeps 1 of 2 classes by name; new: blue; left out: green"),
         (("green", "red", "blue"), [2, 1], "left out: green"),
         (("cyan", "pink"), [None, None], "is reinitialized: none of the classes"),
-        (None, [0, 1], "is kept: the file has 2 classes, too, but does not name them"),
+        (None, [0, 1], "is kept: the file has 2 classes too, without names"),
     ],
 )
 def test_the_last_layer_follows_the_names_of_the_classes(
@@ -471,7 +477,7 @@ def test_training_starts_from_weights_of_torchvision(
 
 
 def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"at least 8 pixels, got 1 .*--image-size"):
+    with pytest.raises(ValueError, match=r"--image-size: .*at least 8 pixels, got 1"):
         Run.start(ClassifierTask(), tmp_path / "run", ClassifierOptions(str(data), image_size=1))
     # The last feature map of one image has one value per channel.
     with pytest.raises(ValueError, match=r"at least two images of 32 x 32 .*--batch-size"):
@@ -551,8 +557,8 @@ def test_arguments_of_the_model_are_options(
     [
         ("momentum=0.5", "norm_momentum"),
         ("width_mult=wide", "width_mult: expected a finite number above 0"),
-        ("num_classes=3", "num_classes follows from the data"),
-        ("in_channels=2", "expected a model for images of 3 channels or 1, got one for 2"),
+        ("num_classes=3", "model_options: expected no num_classes"),
+        ("in_channels=2", "3 or 1 in_channels, got 2"),
         ("dropout", "expected NAME=VALUE"),
     ],
 )

@@ -97,7 +97,7 @@ def test_without_a_val_folder_a_part_of_train_is_held_out(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        ({"only": 4}, r"two classes, found only 'only'; a single class"),
+        ({"only": 4}, r"two classes, found only 'only'"),
         (
             {"d__cat": 2, "d__dog": 2},
             r"only 'd', with the folders 'cat', 'dog' in it; .*--data .*d",
@@ -177,7 +177,7 @@ def test_validation_classes_are_matched_by_name(tmp_path: Path) -> None:
     assert found.report.counts == {"unvalidated-class": 1, "renamed-class": 1}
     messages = {finding.kind: finding.message for finding in found.report.findings}
     assert "'fox'" in messages["unvalidated-class"]
-    assert messages["renamed-class"] == f"{val / 'cat'}: taken for the class 'Cat'"
+    assert messages["renamed-class"] == f"{val / 'cat'}: used for class 'Cat'"
 
 
 def test_what_is_used_and_worth_a_note(tmp_path: Path) -> None:

@@ -590,7 +590,7 @@ def test_unrecognized_weights_are_rejected(
     path = tmp_path / "w.safetensors"
     lucid.save(lucid.load(weights), path)
     err = refused("--weights", path)
-    assert "w.safetensors: its tensors have Lucid's own names of a detector" in err
+    assert "w.safetensors: expected torchvision's names or model metadata" in err
     lucid.save({k: v for k, v in lucid.load(theirs).items() if "fc7.bias" not in k}, path)
     assert "the weights do not fit faster_rcnn_resnet_18_fpn: " in refused("--weights", path)
     assert "expected no norm_eps" in refused("--weights", weights, "--norm-eps", 0)

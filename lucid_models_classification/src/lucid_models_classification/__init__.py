@@ -1,7 +1,7 @@
 """ResNet, Wide ResNet, ResNeXt and MobileNet classifiers for Lucid.
 
-Names are loaded on first use (PEP 562): importing the package, or listing its
-models, loads neither a network nor Pillow.
+Names are imported on first use (PEP 562), so that listing models imports neither networks nor
+Pillow.
 """
 
 from __future__ import annotations

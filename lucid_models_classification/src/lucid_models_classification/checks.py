@@ -1,4 +1,4 @@
-"""Checks of the builder arguments that several families of classifiers share."""
+"""Checks of arguments and images that all classifiers share."""
 
 from __future__ import annotations
 
@@ -13,20 +13,7 @@ __all__ = ["check_count", "check_images", "check_norm"]
 
 
 def check_count(name: str, count: Any) -> None:
-    """Raise unless ``count`` is an integer of at least 1.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error.
-    count : object
-        Value to check.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not an integer, or less than 1.
-    """
+    """Raise unless the argument ``name`` is an integer of at least 1."""
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"{name}: expected an integer of at least 1, got {count!r}")
     if int(count) < 1:
@@ -34,20 +21,7 @@ def check_count(name: str, count: Any) -> None:
 
 
 def check_norm(norm: object, norm_eps: Any) -> None:
-    """Raise unless these are arguments ``norm`` and ``norm_eps`` of a builder.
-
-    Parameters
-    ----------
-    norm : object
-        Expected: ``"batch"`` or ``"frozen"``.
-    norm_eps : object
-        Expected: a finite number of at least 0.
-
-    Raises
-    ------
-    ValueError
-        If one of them is anything else.
-    """
+    """Raise unless ``norm`` is "batch" or "frozen" and ``norm_eps`` a finite number, 0 or more."""
     if norm not in ("batch", "frozen"):
         raise ValueError(f'norm: expected "batch" or "frozen", got {norm!r}')
     is_number = isinstance(norm_eps, int | float) and not isinstance(norm_eps, bool)
@@ -56,25 +30,10 @@ def check_norm(norm: object, norm_eps: Any) -> None:
 
 
 def check_images(images: Any, channels: int) -> None:
-    """Raise unless a batch of images has the shape (N, channels, H, W) with H, W >= 1.
-
-    Parameters
-    ----------
-    images : Tensor
-        The batch.
-    channels : int
-        Channels that the network takes.
-
-    Raises
-    ------
-    TypeError
-        If it is no tensor.
-    ValueError
-        If it has another number of axes or channels, or no pixels.
-    """
+    """Raise unless ``images`` is a batch (N, channels, H, W) with H, W >= 1."""
     expected = f"expected images of shape (N, {channels}, H, W) with at least one pixel"
     if not isinstance(images, lucid.Tensor | np.ndarray):
-        batch = "; of a batch (images, labels), give the images"
+        batch = "; from a batch (images, labels), pass the images"
         hint = conversion_hint(images) or (batch if isinstance(images, list | tuple) else "")
         raise TypeError(f"{expected}, got {type(images).__name__}{hint}")
     shape = tuple(images.shape)

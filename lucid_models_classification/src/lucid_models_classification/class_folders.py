@@ -1,4 +1,4 @@
-"""Folders of images: one folder per class, with ``train/`` and ``val/`` around them or not."""
+"""Class folders: one folder of images per class, optionally inside ``train/`` and ``val/``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
     "read_class_folders",
 ]
 
-#: Folder names that stand for a part of the data, never for a class beside it.
+#: Folder names of splits.
 _ROLES = {
     "train": "train",
     "training": "train",
@@ -33,8 +33,8 @@ _ROLES = {
     "test": "test",
     "testing": "test",
 }
-#: Further names of such folders, as in ``training_set`` and ``seg_test``.  They could be classes,
-#: so they count only where every folder with images has such a name.
+#: Further names of splits, such as ``training_set`` and ``seg_test``.  They may be classes, so they
+#: count only if every folder with images has such a name.
 _LOOSE_ROLE = re.compile(
     r"(?:[a-z0-9]+[ _-])?(train|val|dev|eval|test)(?:ing|id|idation|uation)?"
     r"(?:[ _-]?(?:set|data|images?|imgs|split))?[ _-]?\d*"
@@ -53,23 +53,23 @@ _LISTED = 8
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """The content of a folder that has one folder per class.
+    """Content of a folder with one folder per class.
 
     Attributes
     ----------
     root : pathlib.Path
         The folder.
     images : dict of str to list of pathlib.Path
-        Images of each class folder, sorted; classes sorted by name as text, so "10" comes
-        before "2".  A class folder without images has an empty list.
+        Sorted images by class, classes sorted as text ("10" before "2"); empty for a class folder
+        without images.
     nested : dict of str to int
-        Number of images that lie in subfolders of a class folder, for classes with any.
+        Number of images in subfolders of a class folder, if any.
     beside : list of pathlib.Path
-        Images that lie beside the class folders and belong to no class.
+        Images next to the class folders, of no class.
     other_files : collections.Counter of str
-        Number of files that are not read, by suffix; hidden files are not counted.
+        Number of other files by suffix, without hidden ones.
     passed_over : list of str
-        Names of folders that no class is made of: hidden ones and those of the system.
+        Names of ignored folders: hidden and system folders.
     """
 
     root: Path
@@ -82,17 +82,16 @@ class ClassFolders:
 
 @dataclass(frozen=True)
 class Splits:
-    """Folders for training and validation found in one data folder.
+    """Training and validation folders in a data folder.
 
     Attributes
     ----------
     train : pathlib.Path
-        Folder of class folders to train on.
+        Class folders to train on.
     val : pathlib.Path or None
-        Folder of class folders to validate on: the ``val`` folder, or the ``test`` folder
-        where there is no other.
+        Class folders to validate on: the ``val`` folder, else the ``test`` folder.
     unused : tuple of str
-        Names of the remaining folders.
+        Names of the other folders.
     validates_on_test : bool
         Whether ``val`` is a ``test`` folder.
     """
@@ -106,8 +105,8 @@ class Splits:
 def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
     """Find the images of each class folder.
 
-    Subfolders of a class folder belong to the class.  Links to folders are followed, each
-    folder once per class.  Hidden files and folders are passed over.
+    Subfolders of a class folder belong to the class.  Links to folders are followed, each folder
+    once per class.  Hidden files and folders are ignored.
 
     Parameters
     ----------
@@ -123,7 +122,7 @@ def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
     FileNotFoundError, NotADirectoryError, PermissionError
         If ``root`` or a folder in it cannot be read.
     ValueError
-        If there is no folder in ``root``, or it holds the folders of splits.
+        If ``root`` has no folder, or has splits.
 
     Examples
     --------
@@ -162,17 +161,17 @@ def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
             found.other_files[_suffix(entry.name)] += 1
     if not found.images:
         number = len(found.beside)
-        hint = f"; it holds {pluralize(number, 'image')} of no class" if number else ""
+        hint = f" but {pluralize(number, 'image')}" if number else ""
         raise ValueError(f"{root}: expected one folder per class, found no folder{hint}")
     return found
 
 
 def find_splits(root: str | os.PathLike[str]) -> Splits | None:
-    """Find ``train/`` and ``val/`` folders, each with one folder per class.
+    """Find ``train/`` and ``val/`` folders with one folder per class.
 
-    ``training``, ``valid``, ``validation``, ``test`` and ``testing`` are known too, in any
-    case, and names such as ``training_set`` and ``dev`` where all folders with images have one.
-    A class may have such a name as long as its folder holds images and no folders.
+    ``training``, ``valid``, ``validation``, ``test`` and ``testing`` are recognized too, in any
+    case; names such as ``training_set`` and ``dev`` if all folders with images have one.  A class
+    may have such a name if its folder has images and no folders.
 
     Parameters
     ----------
@@ -189,9 +188,8 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     FileNotFoundError, NotADirectoryError
         If there is no such folder.
     ValueError
-        If ``root`` is a detection data set, splits and classes are mixed, two folders are the
-        same split, there is no training folder, or the folders of the splits hold images but no
-        class folders.
+        If ``root`` is a detection data set, mixes splits and classes, has a split twice or no
+        training folder, or the splits have images but no class folders.
     """
     root = Path(root)
     names = _class_candidates(root)
@@ -203,7 +201,7 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     if not any(_class_candidates(root / name) for name in split_names):
         if split_names and not others and len(split_names) > 1:
             raise ValueError(
-                f"{root}: expected one folder per class inside of {quoted(split_names)}, found "
+                f"{root}: expected one folder per class in {quoted(split_names)}, found "
                 f"images only; move them into folders named after their classes, such as "
                 f"{root / split_names[0] / 'cat'}"
             )
@@ -217,13 +215,13 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     for role, found in by_role.items():
         if len(found) > 1:
             raise ValueError(
-                f"{root}: expected one {role} folder, found {quoted(found)}; merge them, or give "
+                f"{root}: expected one {role} folder, found {quoted(found)}; merge them, or pass "
                 "--data and --val"
             )
     if "train" not in by_role:
         raise ValueError(
             f"{root}: expected a folder 'train' beside {quoted(split_names)}; rename the folder "
-            f"to train on, or give it as --data {root / split_names[0]}"
+            f"to train on, or pass it as --data {root / split_names[0]}"
         )
     val = by_role.get("val") or by_role.get("test")
     used = {by_role["train"][0], *(val or ())}
@@ -255,36 +253,35 @@ def _by_role(root: Path, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def holds_class_folders(root: Path) -> bool:
-    """Whether a folder in ``root`` holds images, directly or deeper."""
+    """Whether a folder in ``root`` has images, directly or deeper."""
     return any(_holds_images(root / name) for name in _class_candidates(root))
 
 
 def match_classes(
     folders: Sequence[str], class_names: Sequence[str], root: str | os.PathLike[str]
 ) -> dict[str, int]:
-    """Find the class of each folder by its name.
+    """Return the class index of each folder name.
 
-    A folder whose name differs from that of one class in case, outer spaces or Unicode form
-    only belongs to that class.
+    Case, surrounding spaces and Unicode form are ignored if only one class matches.
 
     Parameters
     ----------
     folders : sequence of str
-        Names of folders.
+        Folder names.
     class_names : sequence of str
-        Names of the classes.
+        Class names.
     root : path-like
-        Where the folders are, for the error.
+        Parent of the folders, for the error.
 
     Returns
     -------
     dict of str to int
-        Index of the class by name of the folder.
+        Class index by folder name.
 
     Raises
     ------
     ValueError
-        If a folder belongs to no class; names it.
+        If a folder matches no class; names it.
     """
     exact = {name: index for index, name in enumerate(class_names)}
     similar: dict[str, list[int]] = {}
@@ -309,25 +306,25 @@ def match_classes(
 
 
 def normalize_name(name: str) -> str:
-    """The name without case, outer spaces and differences of Unicode form."""
+    """Normalize Unicode form, surrounding spaces and case."""
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
 def quoted(names: Sequence[str]) -> str:
-    """Names for a message: quoted, and the number of those beyond the first eight."""
+    """Quote names for a message, at most eight of them."""
     shown = ", ".join(map(repr, names[:_LISTED]))
     return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
 def is_image(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is read as an image; a broken link with such a name is."""
+    """Whether an entry is read as an image; so is a broken link with an image suffix."""
     if entry.name.startswith(".") or not entry.name.lower().endswith(_suffixes()):
         return False
     return _is(entry.is_file) or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def _is(kind: Callable[[], bool]) -> bool:
-    """``is_dir`` or ``is_file`` of an entry; a link to itself is neither."""
+    """Call ``is_dir`` or ``is_file`` of an entry; False for a link to itself."""
     try:
         return kind()
     except OSError:
@@ -349,7 +346,7 @@ def _read_class(folder: str, found: ClassFolders, above: set[tuple[int, int]]) -
 
 
 def _files(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-    """All files below a folder; a folder that several links lead to is read once."""
+    """Yield all files below a folder; a folder with several links is read once."""
     key = _key(folder)
     if key in seen:
         return

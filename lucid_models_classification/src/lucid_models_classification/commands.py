@@ -1,8 +1,6 @@
-"""The plugin's commands of the ``lucid`` program.
+"""Commands of the plugin: ``lucid classify`` and ``lucid train-classifier``.
 
-Imported when a command is run or listed, so networks and Pillow are imported
-inside the functions.  Errors are raised as they are; the program turns them into
-one line and an exit status.
+Imported when commands are listed, so networks and Pillow are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -56,12 +54,11 @@ __all__ = ["classify", "train_classifier"]
         **IMAGE_OPTION_HINTS,
         **dict.fromkeys(
             ("--imgsz", "--img-size", "--image-size", "--size"),
-            "images are prepared as the classifier was trained to; "
-            "lucid train-classifier --image-size sets it",
+            "the weight file has the preprocessing; lucid train-classifier --image-size sets it",
         ),
         **dict.fromkeys(
             ("--conf", "--conf-thres", "--threshold", "--thresh", "--score-threshold"),
-            "every class has a probability; --top N sets how many are reported",
+            "every class has a probability; --top N sets how many are printed",
         ),
     },
 )
@@ -71,27 +68,29 @@ __all__ = ["classify", "train_classifier"]
     "--weights",
     required=True,
     type=click.Path(path_type=Path),
-    help="The classifier: a file of lucid train-classifier or lucid.save_model, or weights alone "
-    "that a plugin recognizes, such as torchvision's resnet50-0676ba61.pth.",
+    help="Weight file of lucid train-classifier or lucid.save_model, or one that a plugin "
+    "recognizes, such as torchvision's resnet50-0676ba61.pth.",
 )
-@model_option(
-    "The model, if the file does not say it and its weights do not show it.", "model_name"
-)
+@model_option("Model, for weight files that are not recognized.", "model_name")
 @ema_option
 @click.option(
     "--class-names",
     "names_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Text file with the name of each class on a line, in the place of those in the file.",
+    help="Text file with one class name per line; overrides the names in the weight file.",
 )
 @click.option(
-    "--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes to report."
+    "--top",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of classes to print.",
 )
 @click.option(
     "--output",
     metavar="FILE",
-    help="A file ending in .json or .jsonl: where to write the results. A missing folder is made.",
+    help="File ending in .json or .jsonl for the results. Missing folders are created.",
 )
 @prediction_options
 @click.option(
@@ -100,7 +99,7 @@ __all__ = ["classify", "train_classifier"]
     default=8,
     show_default=True,
     metavar="N",
-    help="Images that go through the model together.",
+    help="Images per batch.",
 )
 @preprocessing_options
 @max_pixels_option
@@ -121,15 +120,15 @@ def classify(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Say what IMAGES show, with the most probable classes first.
+    """Classify IMAGES and print the most probable classes.
 
-    An IMAGE is a file, a directory with images, a pattern in quotes such as
-    "photos/**/*.jpg", or @list.txt, a text file with any of these on each line.  Images
-    that cannot be read are named, and listed in the results; the others go on.
+    An IMAGE is a file, a directory, a quoted pattern such as "photos/**/*.jpg", or @list.txt, a
+    text file with one of these per line. Unreadable images are reported, and the others
+    classified.
 
-    Images are prepared as the file says. Where it holds weights alone, they are resized
-    to 256 pixels on the shorter side, cropped to 224 and normalized with ImageNet's mean
-    and deviation, unless options say otherwise; a line on stderr gives what was assumed.
+    Preprocessing comes from the weight file. For files without it, images are resized to 256
+    pixels on the shorter side, center-cropped to 224 and normalized with ImageNet's mean and
+    standard deviation, unless options override it; a line on stderr states what was assumed.
     """
     from lucid.class_names import read_class_names
     from lucid.prediction import find_files
@@ -171,35 +170,34 @@ def _write_text(store: ResultStore) -> None:
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder with one folder of images per class, or with train and val folders around "
-    "them. Needed unless --resume is given.",
+    help="Folder with one folder of images per class, or with train and val folders of them. "
+    "Required unless --resume is given.",
 )
 @click.option(
     "--val",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder to validate on.  [default: the val folder in --data, or a part of every class]",
+    help="Validation folder.  [default: the val folder in --data, or held-out images]",
 )
 @click.option(
     "--val-fraction",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="That part.",
+    help="Fraction of the images of each class that is held out for validation.",
 )
 @skip_invalid_option("unreadable images and empty classes")
 @check_data_option
 @model_option("Model to train.  [default: the one in --weights, or resnet_18]")
 @builder_arguments_option(
-    "Argument of the model, with a value in JSON, such as width_mult=0.5; may be given several "
-    "times."
+    "Argument of the model, with a JSON value, such as width_mult=0.5; repeatable."
 )
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Weights to start from, as lucid classify takes them. The last layer keeps the classes "
-    "of the data that it has by name; new ones start with fresh weights.",
+    help="Weights to start from, as for lucid classify. The last layer keeps classes with the "
+    "same name; new classes are randomly initialized.",
 )
 @ema_option
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
@@ -209,17 +207,20 @@ def _write_text(store: ResultStore) -> None:
     type=FiniteRange(0, min_open=True),
     default=0.01,
     show_default=True,
-    help="Highest learning rate.",
+    help="Peak learning rate.",
 )
 @click.option(
     "--image-size",
     type=click.IntRange(1),
     default=224,
     show_default=True,
-    help="Side of the square images that the model sees.",
+    help="Side of the square crops in pixels.",
 )
 @click.option(
-    "--flip/--no-flip", default=True, show_default=True, help="Mirror training images at random."
+    "--flip/--no-flip",
+    default=True,
+    show_default=True,
+    help="Flip training images horizontally at random.",
 )
 @run_folder_options
 @max_pixels_option
@@ -237,11 +238,11 @@ def train_classifier(
 ) -> None:
     """Train a classifier on folders of images, one per class.
 
-    Every image is checked first, as lucid check-data does.
+    Images are checked first, as by lucid check-data.
 
-    RUN gets best.safetensors, the classifier of the best validation accuracy, which
-    lucid classify takes; metrics.csv; training.png; and last.safetensors, from which
-    --resume goes on, after Ctrl-C too, as if there had been no interruption.
+    RUN gets best.safetensors (the classifier with the best validation accuracy, for lucid
+    classify), metrics.csv, training.png, and last.safetensors, from which --resume continues
+    exactly, even after Ctrl-C.
     """
     from lucid.training import Run
     from lucid_models_classification.training import ClassifierOptions, ClassifierTask
@@ -251,11 +252,11 @@ def train_classifier(
             options[name] = str(options[name].resolve())
     given = given_options(ctx, options)
     if {"val", "val_fraction"} <= given.keys():
-        raise click.UsageError("give --val or --val-fraction, not both")
+        raise click.UsageError("expected --val or --val-fraction, got both")
     if not resume and options["data"] is None:
-        raise click.UsageError("give --data DIR, a folder with one folder of images per class")
+        raise click.UsageError("pass --data DIR, a folder with one folder of images per class")
     if options["skip_invalid"] and not check_data:
-        raise click.UsageError("--skip-invalid needs the check that --no-check-data leaves out")
+        raise click.UsageError("--skip-invalid: expected no --no-check-data, which skips the check")
     if "val_fraction" in given and options["data"] is not None:
         _check_no_split(Path(options["data"]))
     check_output_folder(output, "--output")
@@ -277,12 +278,12 @@ def train_classifier(
 
 
 def _check_no_split(data: Path) -> None:
-    """Refuse ``--val-fraction`` where the data have a folder to validate on."""
+    """Raise for ``--val-fraction`` if the data have a validation folder."""
     from lucid_models_classification.class_folders import find_splits
 
     splits = find_splits(data)
     if splits is not None and splits.val is not None:
         raise click.UsageError(
-            f"--val-fraction: {data} has the folder {splits.val.name!r} to validate on; leave the "
-            f"option out, or give --data {splits.train} alone"
+            f"--val-fraction: expected no validation folder, got {splits.val.name!r} in {data}; "
+            f"leave the option out, or pass --data {splits.train}"
         )

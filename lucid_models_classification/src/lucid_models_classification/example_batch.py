@@ -1,4 +1,4 @@
-"""A small batch to take a training step on, for the checks of the conformance kit."""
+"""Example batch of a classifier for the checks of plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in a folder for each class, the plainest form of a dataset."""
+"""Dataset of images in one folder per class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ImageFolder", "stratified_split"]
 
 
 class ImageFolder(Dataset[tuple[Any, int]]):
-    """Images in one folder per class; the name of the folder is the name of the class.
+    """Images in one folder per class; folder names are class names.
 
     ::
 
@@ -31,38 +31,37 @@ class ImageFolder(Dataset[tuple[Any, int]]):
         root/cat/more/2.png
         root/dog/3.webp
 
-    A sample is ``(image, label)``: the image a (3, H, W) float32 array in [0, 1], or what
-    ``transform`` makes of it, the label the index of its class.
+    A sample is ``(image, label)``: a (3, H, W) float32 array in [0, 1], or the result of
+    ``transform``, and the class index.
 
     Parameters
     ----------
     root : path-like or ClassFolders
-        Folder with one folder per class, or what was found in it.  Subfolders of a class
-        folder belong to the class, links to folders are followed.  Hidden files and folders
-        are passed over, as are files without the suffix of an image format that Pillow reads.
+        Folder with one folder per class, or its content.  Subfolders belong to the class, links to
+        folders are followed.  Hidden files and folders are ignored, as are files without an image
+        suffix of Pillow.
     transform : callable, optional
         From array to array; see :mod:`lucid.vision.transforms`.
     class_names : sequence of str, optional
-        The classes in order, for data that must agree with other data.  A class may then have
-        no folder, and the name of a folder may differ in case.  Default: the names of the
-        folders, sorted as text ("10" before "2").
+        Classes in order.  A class may then have no folder, and folder names may differ in case.
+        Default: the folder names, sorted as text ("10" before "2").
 
     Attributes
     ----------
     class_names : tuple of str
-        The name of each class.
+        Name of each class.
     samples : list of (pathlib.Path, int)
-        The images and their classes, sorted by class and path.
+        Images and class indices, sorted by class and path.
     folders : ClassFolders
-        What was found in ``root``, other files included.
+        Content of ``root``, other files included.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
         If there is no such folder.
     ValueError
-        If ``root`` has no folders or holds splits such as ``train/`` and ``val/``, a class has
-        no images, or a folder is none of ``class_names``.
+        If ``root`` has no folders or has splits, a class has no images, or a folder is not in
+        ``class_names``.
 
     Examples
     --------
@@ -95,9 +94,8 @@ class ImageFolder(Dataset[tuple[Any, int]]):
         if class_names is None:
             if empty := [name for name, found in images.items() if not found]:
                 raise ValueError(
-                    f"{self.root}: expected at least one image in each class folder, found no "
-                    f"file with the suffix of an image format in {quoted(empty)}; remove the "
-                    "folders that are no classes"
+                    f"{self.root}: expected at least one image per class folder, found none in "
+                    f"{quoted(empty)}; remove folders that are not classes"
                 )
             self.class_names = tuple(images)
         else:
@@ -113,7 +111,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
 
     @property
     def labels(self) -> list[int]:
-        """The class of each sample, without reading the images."""
+        """Class index of each sample."""
         return [label for _, label in self.samples]
 
     def __len__(self) -> int:
@@ -128,22 +126,22 @@ class ImageFolder(Dataset[tuple[Any, int]]):
 def stratified_split(
     labels: Sequence[int], fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Part numbers of samples at random so that every class is in both parts.
+    """Split sample indices at random so that every class is in both parts.
 
     Parameters
     ----------
     labels : sequence of int
-        The class of each sample.
+        Class of each sample.
     fraction : float
-        Share of each class in the second part, rounded; but at least one sample, and one
-        left over.  The only sample of a class stays in the first.
+        Fraction of each class in the second part, rounded, with at least one sample in either part.
+        The only sample of a class stays in the first.
     seed : int
-        Equal seeds part equal labels equally.
+        Seed of the random split.
 
     Returns
     -------
     first, second : list of int
-        Sorted.
+        Sorted indices.
 
     Raises
     ------
@@ -151,7 +149,7 @@ def stratified_split(
         If ``fraction`` is not between 0 and 1.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"expected a fraction between 0 and 1, got {fraction}")
+        raise ValueError(f"fraction: expected a number between 0 and 1, got {fraction}")
     rng = np.random.default_rng(seed)
     classes = np.asarray(labels)
     second: list[int] = []

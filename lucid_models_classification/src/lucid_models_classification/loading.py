@@ -1,8 +1,7 @@
-"""From a weight file to a classifier, whoever wrote the file.
+"""Load classifiers from weight files.
 
-A file of :func:`lucid.save_model` names its model and arguments.  Any other, such as
-torchvision's ``resnet50-0676ba61.pth``, holds weights alone: the model follows from
-their names and shapes, or from the caller.
+Files of :func:`lucid.save_model` name their model.  For others, such as torchvision's
+``resnet50-0676ba61.pth``, the model is identified by tensor names and shapes, or given.
 """
 
 from __future__ import annotations
@@ -42,26 +41,26 @@ __all__ = [
 TASK = "image-classification"
 
 _SHOWN = 4
-#: How other libraries begin the names of a classifier, for an error.
+#: Prefixes of classifiers in other libraries, for an error.
 _HEADS = ("head.", "classifier.")
 
 
 @dataclass(frozen=True)
 class LoadedClassifier:
-    """A classifier and what belongs to it.
+    """A classifier with its metadata.
 
     Attributes
     ----------
     model : lucid.nn.Module
         The network.
     class_names : tuple of str or None
-        One name for each class.
+        One name per class.
     preprocessing : dict
-        What :func:`~lucid.vision.transforms.build_transform` takes.
+        Arguments of :func:`~lucid.vision.transforms.build_transform`.
     has_preprocessing : bool
-        Whether the file says ``preprocessing``; else it is the default.
+        Whether the file has ``preprocessing``; else it is the default.
     note : str or None
-        What was done with the last layer of the file that it starts from.
+        Treatment of the last layer in fine-tuning.
     """
 
     model: nn.Module
@@ -74,22 +73,21 @@ class LoadedClassifier:
 def load_classifier(
     path: Path, model_name: str | None = None, ema: bool | None = None
 ) -> LoadedClassifier:
-    """Open the classifier in a weight file.
+    """Load the classifier in a weight file.
 
     Parameters
     ----------
     path : path
         A file that :func:`lucid.load` reads.
     model_name : str, optional
-        The model's registered name, for a file that does not name it.
+        Registered name of the model, for files without model metadata.
     ema : bool, optional
-        Whether to use an exponential moving average of the weights, as of
-        :func:`lucid.load`.
+        Whether to use an exponential moving average of the weights, as for :func:`lucid.load`.
 
     Raises
     ------
     lucid.WeightFileError
-        If the file is damaged, holds no classifier, or another one than ``model_name``.
+        If the file is corrupt, has no classifier, or another than ``model_name``.
     """
     model_name = None if model_name is None else model_info(model_name).name
     if has_model_metadata(path):
@@ -130,11 +128,11 @@ def load_for_fine_tuning(
     ema: bool | None = None,
     model_options: Mapping[str, Any] | None = None,
 ) -> LoadedClassifier:
-    """Build a classifier with the weights of a file, its last layer fitted to the classes.
+    """Build a classifier for new classes from the weights of a file.
 
-    The last layer keeps the rows of classes whose names the file has, in whatever order; new
-    classes start with fresh weights.  A file that names no classes keeps its last layer if it
-    has as many classes.  Everything else has to fit.
+    The last layer keeps the rows of classes that the file has by name; new classes are randomly
+    initialized.  Without class names in the file, the last layer is kept if the number of classes
+    is equal.  All other layers must fit.
 
     Parameters
     ----------
@@ -143,12 +141,12 @@ def load_for_fine_tuning(
     class_names : sequence of str
         Classes of the data.
     model_options : mapping, optional
-        Arguments of the builder that replace those of the file.
+        Arguments of the builder that override those of the file.
 
     Raises
     ------
     lucid.WeightFileError
-        As for :func:`load_classifier`; also if layers other than the last do not fit
+        As for :func:`load_classifier`; also if other layers than the last do not fit
         ``model_options``.
     """
     model_name = None if model_name is None else model_info(model_name).name
@@ -171,7 +169,7 @@ def load_for_fine_tuning(
     if headless := weights.has_none_of(head):
         weights = weights.with_entries({key: model.state_dict()[key] for key in head})
     report = _load(weights, model, skip_mismatched=True, options=model_options)
-    if not set(report.skipped) <= set(head):  # says which other layers do not fit
+    if not set(report.skipped) <= set(head):  # raises, and names the other layers
         _load(weights, model, skip_mismatched=False, options=model_options)
     if saved_names is None:
         note: str | None = _unnamed(head if headless else report.skipped, class_names)
@@ -185,9 +183,9 @@ def load_for_fine_tuning(
 def _order_rows(
     model: nn.Module, saved: Mapping[str, Any], fresh: Mapping[str, Any], mapping: ClassMapping
 ) -> str | None:
-    """Set each row of the last layer to that of its class in a file, or to a fresh one.
+    """Set each row of the last layer to that of its class in the file, or to the initial one.
 
-    Returns what was done; None if the classes are the same.
+    Return a note for the user; None if the classes are equal.
     """
     if mapping.is_identity:
         return None
@@ -201,47 +199,34 @@ def _order_rows(
 
 
 def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
-    """What was done with the last layer of a file that does not name its classes."""
+    """Note on the last layer of a file without class names."""
     if skipped:
         return (
             "the last layer is reinitialized: the file has none under the model's name, or one of "
             f"another number of classes than {len(class_names)}"
         )
     return (
-        f"the last layer is kept: the file has {len(class_names)} classes, too, but does not name "
-        "them; check that they are the same, in this order"
+        f"the last layer is kept: the file has {len(class_names)} classes too, without names; "
+        "check that they are the same, in the same order"
     )
 
 
 def default_preprocessing(arguments: Mapping[str, Any], path: Path | None = None) -> dict[str, Any]:
-    """Return ImageNet's preprocessing; for gray images with its mean over channels.
+    """Return ImageNet's preprocessing; for gray images, its mean over channels.
 
-    Parameters
-    ----------
-    arguments : mapping
-        Arguments of the model's builder, of which ``in_channels`` counts.
-    path : path, optional
-        File of the weights, for messages; of a model for gray images it warns.
-
-    Raises
-    ------
-    lucid.WeightFileError
-        If the model of a file takes images of neither 3 channels nor 1.
-    ValueError
-        The same without a file.
+    Raise unless ``arguments`` of the builder have 3 or 1 ``in_channels``: ``WeightFileError`` for
+    the file ``path``, else ``ValueError``.  Warn for gray images from a file.
     """
     channels = arguments.get("in_channels", 3)
     if channels == 3:
         return preprocessing()
     if channels != 1:
         error, source = (ValueError, "") if path is None else (WeightFileError, f"{path}: ")
-        raise error(
-            f"{source}expected a model for images of 3 channels or 1, got one for {channels}"
-        )
+        raise error(f"{source}expected a model with 3 or 1 in_channels, got {channels}")
     mean, std = (sum(values) / 3 for values in (IMAGENET_MEAN, IMAGENET_STD))
     if path is not None:
         warnings.warn(
-            f"{path}: the model takes images of one channel; images are converted to gray",
+            f"{path}: the model takes one channel; images are converted to gray",
             WeightFileWarning,
             stacklevel=3,
         )
@@ -249,20 +234,12 @@ def default_preprocessing(arguments: Mapping[str, Any], path: Path | None = None
 
 
 def check_task(name: str) -> None:
-    """Refuse a model that is no classifier.
-
-    Raises
-    ------
-    ValueError
-        If it is for another task.
-    lucid.UnknownModelError
-        If there is no such model.
-    """
+    """Raise ``ValueError`` unless the registered model is a classifier."""
     task = model_info(name).task
     if task != TASK:
         raise ValueError(
-            f"expected a model for {TASK}, got {name}, a model for {task}; lucid models --task "
-            f"{TASK} lists the models"
+            f"expected a model for {TASK}, got {name} for {task}; list models with: lucid models "
+            f"--task {TASK}"
         )
 
 
@@ -274,37 +251,29 @@ def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     except ValueError as error:
         raise WeightFileError(f"{path}: {error}") from None
     if model_name is not None and model_name != saved.name:
-        raise WeightFileError(f"{path}: expected {model_name}, it holds {metadata}")
+        raise WeightFileError(f"{path}: expected {model_name}, got {metadata}")
     return metadata
 
 
 def _name_of(weights: StateDictFile, model_name: str | None) -> str:
-    """The registered name of the model of weights without a name."""
+    """Return the registered name of the model of weights without metadata."""
     if model_name is not None:
         check_task(model_name)
         return model_name
     if weights.identified is not None:
         return weights.identified.name
     fitting = find_matching_model({key: np.shape(value) for key, value in weights.state.items()})
-    remedy = "if there is a model for it, give it by --model"
-    if fitting is not None:
-        remedy = f"it fits {fitting}: give --model {fitting}"
+    remedy = (
+        "pass --model NAME" if fitting is None else f"it fits {fitting}: pass --model {fitting}"
+    )
     raise WeightFileError(
-        f"{weights.path}: the file does not name its model, and {weights.unrecognized_message()}; "
+        f"{weights.path}: expected model metadata, got none, and {weights.unrecognized_message()}; "
         f"{remedy}"
     )
 
 
 def _without_classifier(found: IdentifiedWeights, model: nn.Module) -> str | None:
-    """Say what the file of a known network has in place of its classifier; None if it has that.
-
-    Parameters
-    ----------
-    found : IdentifiedWeights
-        What a converter recognizes.
-    model : lucid.nn.Module
-        The network.
-    """
+    """Describe what the file of a known network has instead of its classifier, if anything."""
     entries = head_keys(model)
     if not found.names().isdisjoint(entries):
         return None
@@ -316,22 +285,21 @@ def _without_classifier(found: IdentifiedWeights, model: nn.Module) -> str | Non
     shown = ", ".join(heads[:_SHOWN])
     if heads:
         return (
-            f"holds a {found.name} with another classifier: expected {expected}, got {shown}. "
-            "What else is in that classifier the file does not say; if it computes the same as "
-            f"the expected one, rename its entries to {expected}"
+            f"expected the classifier {expected} of {found.name}, got another: {shown}; if they "
+            f"compute the same, rename its entries to {expected}"
         )
     others = ""
     if found.other_entries:
         shown = ", ".join(list(found.other_entries)[:_SHOWN])
-        others = f"; beside its names are {len(found.other_entries)} other tensors, such as {shown}"
+        others = f" but {len(found.other_entries)} other tensors, such as {shown}"
     return (
-        f"holds a {found.name} without its classifier: expected {expected}{others}; if it is part "
-        "of a detector, use lucid detect"
+        f"expected the classifier {expected} of {found.name}, got none{others}; if the file is "
+        "part of a detector, use lucid detect"
     )
 
 
 def _found(weights: StateDictFile, name: str) -> IdentifiedWeights | None:
-    """What a converter recognizes, if it is the model `name`."""
+    """Return what a converter identified, if it is the model ``name``."""
     found = weights.identified
     return found if found is not None and found.name == name else None
 
@@ -346,8 +314,8 @@ def _load(
         return weights.load_into(model, skip_mismatched=skip_mismatched)
     except StateDictError as error:
         other = suggest_model(model, weights.state)
-        remedy = f", they are those of {other} (give --model {other})" if other else ""
+        remedy = f"; they fit {other}: pass --model {other}" if other else ""
         chosen = f" with {dict(options)}" if options else ""
         raise WeightFileError(
-            f"{weights.path}: its weights do not fit {model.model_name}{chosen}{remedy}: {error}"
+            f"{weights.path}: the weights do not fit {model.model_name}{chosen}{remedy}: {error}"
         ) from error

@@ -1,8 +1,7 @@
-"""torchvision's weights of MobileNets in Lucid's networks, and back; timm's of MobileNetV2.
+"""Weight converters for MobileNets of torchvision, and for MobileNetV2 of timm.
 
-The networks are the same and only the names differ.  torchvision numbers all layers in a row
-and the parts of a block without those that it lacks, Lucid numbers stages and their layers and
-names the parts; for MobileNetV3-Large::
+torchvision numbers layers and the parts of a block; Lucid numbers stages and their layers, and
+names the parts.  For MobileNetV3-Large::
 
     torchvision                          Lucid
     features.0.0.weight                  layers.0.0.conv.weight
@@ -12,10 +11,8 @@ names the parts; for MobileNetV3-Large::
     features.4.block.3.0.weight          layers.2.0.project.conv.weight
     classifier.3.weight                  classifier.3.weight
 
-timm numbers stages, too, by their channels.  Its MobileNetV3s are left alone: files of
-``mobilenetv3_large_100`` and of ``tf_mobilenetv3_large_100``, which pads otherwise, look alike.
-
-Neither library is needed.
+timm's MobileNetV3 is not converted: files of ``mobilenetv3_large_100`` and of
+``tf_mobilenetv3_large_100``, which pads differently, have the same tensors.
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ __all__ = [
     "v3_small",
 ]
 
-#: Width multipliers of published weights.  Other widths are not recognized.
+#: Recognized width multipliers: those of published weights.
 _WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 1.25, 1.3, 1.4)
 
 #: Channels of the first convolution, blocks, channels of the last convolution.
@@ -48,7 +45,7 @@ Layers = tuple[int, Sequence[BlockConfig], int]
 
 
 class MobileNetConverter(WeightConverter):
-    """torchvision's names of one MobileNet, and Lucid's own.
+    """Convert the parameter names of one MobileNet of torchvision.
 
     Parameters
     ----------
@@ -57,9 +54,9 @@ class MobileNetConverter(WeightConverter):
     layers : callable
         Computes the layers from arguments of the builder.
     variants : sequence of dict
-        Arguments of the builder to look for in weights, the default ones first.
+        Arguments of the builder to try for a file, the defaults first.
     part : str
-        What torchvision calls the layers of a block.
+        torchvision's name of the layers of a block.
     head : str
         Name of the last linear layer.
     """
@@ -84,7 +81,7 @@ class MobileNetConverter(WeightConverter):
     def _names(
         self, channels: int, blocks: Sequence[BlockConfig], part: str
     ) -> Iterator[tuple[str, str]]:
-        """Names of layers, torchvision's and Lucid's."""
+        """Yield names of layers, torchvision's and Lucid's."""
         last = len(blocks) + 1
         for i in (0, last):
             yield f"features.{i}.0", f"{self._layer(i)}.conv"
@@ -96,7 +93,7 @@ class MobileNetConverter(WeightConverter):
                 theirs, ours = f"features.{i}.{part}.{j}", f"{self._layer(i)}.{name}"
                 if name == "se":
                     yield from ((f"{theirs}.{fc}", f"{ours}.{fc}") for fc in ("fc1", "fc2"))
-                elif name == "project" and part == "conv":  # MobileNetV2 has no unit around it
+                elif name == "project" and part == "conv":  # not nested in MobileNetV2
                     yield theirs, f"{ours}.conv"
                     yield f"features.{i}.{part}.{j + 1}", f"{ours}.norm"
                 else:
@@ -114,20 +111,20 @@ class MobileNetConverter(WeightConverter):
         raise IndexError(i)
 
     def rename(self, key: str) -> str:
-        """Return Lucid's name of an entry that torchvision calls ``key``."""
+        """Return Lucid's name of torchvision's ``key``."""
         return _renamed(key, self._ours)
 
     def export_key(self, key: str) -> str:
-        """Return torchvision's name of an entry that Lucid calls ``key``."""
+        """Return torchvision's name of Lucid's ``key``."""
         return _renamed(key, self._theirs)
 
     def has_key(self, key: str) -> bool:
-        """Whether the network has an entry ``key``, in Lucid or in torchvision."""
+        """Return whether the network has this key, in Lucid or in torchvision."""
         layer = key.rpartition(".")[0]
         return layer in self._ours or layer in self._theirs
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Find the arguments of the builder by the shapes of the convolutions."""
+        """Identify the builder's arguments by the shapes of the convolutions."""
         own = {self.rename(key): shape for key, shape in shapes.items()}
         layers = {key.rpartition(".")[0] for key in own}
         body = {name for name in layers if name.startswith(("features.", "blocks.", "layers."))}
@@ -138,13 +135,13 @@ class MobileNetConverter(WeightConverter):
             if all(own.get(key) == shape for key, shape in expected.items()):
                 return self.name, {**arguments, **self._sizes(own)}
         raise StateDictError(
-            f"no {self.name} with a width_mult of {', '.join(map(str, sorted(_WIDTHS)))} has "
-            "convolutions of these shapes; build the model with its width_mult, and load the file "
-            "with lucid_models_classification.load_torchvision_weights"
+            f"expected a {self.name} with a width_mult of {', '.join(map(str, sorted(_WIDTHS)))}, "
+            "got convolutions of other shapes; build the model with its width_mult and call "
+            "lucid_models_classification.load_torchvision_weights"
         )
 
     def _convolutions(self, layers: Layers) -> dict[str, tuple[int, ...]]:
-        """Shapes of the convolutions of the blocks and of the last one."""
+        """Shapes of the convolutions of the blocks and of the last convolution."""
         channels, blocks, last = layers
         shapes: dict[str, tuple[int, ...]] = {}
         for i, block in enumerate(blocks, 1):
@@ -168,7 +165,7 @@ class MobileNetConverter(WeightConverter):
 
 
 class TimmConverter(MobileNetConverter):
-    """timm's names of MobileNetV2.
+    """Convert the parameter names of timm's MobileNetV2.
 
     Parameters
     ----------
@@ -179,33 +176,30 @@ class TimmConverter(MobileNetConverter):
     def _names(
         self, channels: int, blocks: Sequence[BlockConfig], part: str
     ) -> Iterator[tuple[str, str]]:
-        """Names of layers, timm's and Lucid's."""
+        """Yield names of layers, timm's and Lucid's."""
         last = self._layer(len(blocks) + 1)
         yield from (("conv_stem", "layers.0.0.conv"), ("bn1", "layers.0.0.norm"))
         yield from (("conv_head", f"{last}.conv"), ("bn2", f"{last}.norm"))
         yield "classifier", self.head
-        stage, place = -1, 0
+        stage, index = -1, 0
         for i, block in enumerate(blocks, 1):
             begins = i == 1 or block.out_channels != channels
-            stage, place = (stage + 1, 0) if begins else (stage, place + 1)
+            stage, index = (stage + 1, 0) if begins else (stage, index + 1)
             parts = [("conv_dw", "depthwise"), ("conv_pw", "project")]
             if block.expanded_channels != channels:
                 parts = [("conv_pw", "expand"), ("conv_dw", "depthwise"), ("conv_pwl", "project")]
             for j, (theirs, ours) in enumerate(parts, 1):
-                yield f"blocks.{stage}.{place}.{theirs}", f"{self._layer(i)}.{ours}.conv"
-                yield f"blocks.{stage}.{place}.bn{j}", f"{self._layer(i)}.{ours}.norm"
+                yield f"blocks.{stage}.{index}.{theirs}", f"{self._layer(i)}.{ours}.conv"
+                yield f"blocks.{stage}.{index}.bn{j}", f"{self._layer(i)}.{ours}.norm"
             channels = block.out_channels
 
     def has_key(self, key: str) -> bool:
-        """Whether an entry is a convolution or a block of the network in timm.
-
-        Names such as ``bn1.weight`` are in blocks of other networks, too.
-        """
+        """Return whether timm's network has this key, except for names that other networks have."""
         layer = key.rpartition(".")[0]
         return layer in self._ours and layer.startswith(("conv_", "blocks."))
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Find the arguments of the builder by the shapes of the convolutions."""
+        """Identify the builder's arguments by the shapes of the convolutions."""
         return super().identify(shapes) if "conv_stem.weight" in shapes else None
 
 
@@ -239,5 +233,5 @@ timm_v2 = _v2(TimmConverter)
 v3_large = _v3("mobilenet_v3_large")
 v3_small = _v3("mobilenet_v3_small")
 
-#: Those of torchvision's files, by registered name of the network.
+#: Converters for torchvision's files, by registered name.
 CONVERTERS = {converter.name: converter for converter in (v2, v3_large, v3_small)}

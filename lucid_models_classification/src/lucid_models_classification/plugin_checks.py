@@ -1,4 +1,4 @@
-"""Checks of ``lucid check-plugin`` for image classifiers of any plugin."""
+"""Check of ``lucid check-plugin`` for classifiers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,7 @@ _COLORS = {"blue": (40, 60, 220), "red": (220, 60, 40)}
 
 
 def check_commands(tested: ModelUnderTest) -> None:
-    """``lucid train-classifier`` trains it on two classes, ``lucid classify`` uses the result.
-
-    Parameters
-    ----------
-    tested : ModelUnderTest
-        The model.
-
-    Raises
-    ------
-    CheckError
-        If a command fails, or the model does not take square RGB images.
-    """
+    """Check that ``train-classifier`` and ``classify`` work with the model."""
     shape = tested.info.input_shape
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise CheckError(
@@ -55,7 +44,7 @@ def check_commands(tested: ModelUnderTest) -> None:
 
 
 def _write_images(folder: Path, size: int) -> None:
-    """Three noisy images of each class."""
+    """Write three noisy images of each class."""
     rng = np.random.default_rng(0)
     for label, color in _COLORS.items():
         (folder / label).mkdir(parents=True)

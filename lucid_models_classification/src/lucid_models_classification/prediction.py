@@ -1,4 +1,4 @@
-"""A saved classifier as something that can be sent to wherever images are."""
+"""Predictor of a saved classifier, which can be sent to worker processes."""
 
 from __future__ import annotations
 
@@ -18,32 +18,29 @@ __all__ = ["ClassificationPredictor"]
 
 
 class ClassificationPredictor(Predictor):
-    """Most probable classes of images by a saved classifier, as plain records.
+    """Most probable classes of images, as plain records.
 
-    Pickled it is a path and some options: every process opens the classifier once, at the
-    first call.  See :class:`lucid.prediction.Predictor`.
+    Pickled, it is a path and options: every process loads the classifier once.  See
+    :class:`lucid.prediction.Predictor`.
 
     Parameters
     ----------
     weights : path
         A file of :func:`lucid.save_model`, or weights that a plugin's converter recognizes.
     model_name : str, optional
-        The registered model, for a file that does not say it.
+        Registered name of the model, for files without model metadata.
     ema : bool, optional
-        Whether to use an exponential moving average of the weights, as of
-        :func:`lucid.load`.
+        Whether to use an exponential moving average of the weights, as for :func:`lucid.load`.
     top : int, default 5
-        How many classes to report; all, where there are fewer.
+        Number of classes to report.
     class_names : sequence of str, optional
-        In the place of those in the file.  Names may repeat, as in ImageNet's usual list.
+        Override the names in the file.  Names may repeat, as in ImageNet's usual list.
     names_file : path, optional
-        Where ``class_names`` come from, for errors.
+        File of ``class_names``, for errors.
     preprocessing : mapping, optional
-        Entries of :func:`~lucid.vision.transforms.preprocessing` in the place
-        of those in the file.
+        Entries of :func:`~lucid.vision.transforms.preprocessing` that override those in the file.
     max_pixels : int, optional
-        Largest number of pixels of an image, as of
-        :func:`~lucid.vision.read_image`.
+        Maximum number of pixels of an image, as for :func:`~lucid.vision.read_image`.
 
     Raises
     ------
@@ -79,25 +76,25 @@ class ClassificationPredictor(Predictor):
     ) -> None:
         super().__init__(weights)
         if top < 1:
-            raise ValueError(f"expected top of at least 1, got {top}")
+            raise ValueError(f"top: expected an integer of at least 1, got {top}")
         self.model_name = model_name
         self.ema = ema
         self.top = top
         self.class_names = None if class_names is None else tuple(class_names)
         self.names_file = self.weights if names_file is None else os.fspath(names_file)
         self.preprocessing = dict(preprocessing or {})
-        # Kept, because the environment of a worker on another machine is its own.
+        # Stored, since workers on other machines have another environment.
         self.max_pixels = default_max_pixels() if max_pixels is None else max_pixels
 
     def open_model(self, path: str) -> Any:
-        """The classifier in eval mode, the transform of its images, class names, assumptions."""
+        """Load the classifier in eval mode, its transform, class names and assumptions."""
         from lucid.vision.transforms import build_transform
         from lucid_models_classification.loading import load_classifier
-        from lucid_models_classification.preprocessing_options import chosen_preprocessing
+        from lucid_models_classification.preprocessing_options import resolve_preprocessing
 
         classifier = load_classifier(Path(path), self.model_name, self.ema)
         try:
-            described, assumed = chosen_preprocessing(
+            described, assumed = resolve_preprocessing(
                 Path(self.weights),
                 classifier.preprocessing,
                 classifier.has_preprocessing,
@@ -113,7 +110,7 @@ class ClassificationPredictor(Predictor):
 
     @property
     def assumed(self) -> str | None:
-        """What is assumed of the preprocessing, where the file does not say it."""
+        """Sentence on the assumed preprocessing, if the file has none."""
         sentence: str | None = self.model[3]
         return sentence
 
@@ -129,7 +126,7 @@ class ClassificationPredictor(Predictor):
         }
 
     def read(self, path: str) -> np.ndarray[Any, Any]:
-        """Read an image and prepare it for the model."""
+        """Read an image and preprocess it."""
         from lucid.vision import read_image
 
         _, transform, *_ = self.model
@@ -139,7 +136,7 @@ class ClassificationPredictor(Predictor):
     def predict(
         self, images: Sequence[np.ndarray[Any, Any]], names: Sequence[str | None]
     ) -> list[dict[str, Any]]:
-        """For each image ``predictions``, the most probable classes first."""
+        """Return ``predictions`` of each image, by descending probability."""
         import lucid
 
         model, _, class_names, _ = self.model
@@ -153,13 +150,13 @@ class ClassificationPredictor(Predictor):
     def _best(
         self, probabilities: np.ndarray[Any, Any], class_names: Sequence[str] | None
     ) -> list[dict[str, Any]]:
-        """The most probable classes, ties in the order of the classes."""
+        """The most probable classes; ties keep the order of the classes."""
         count = len(probabilities)
         if not (probabilities >= 0).all():  # NaN compares false
-            raise WeightFileError(f"{self.weights}: the model's answer is not finite")
+            raise WeightFileError(f"{self.weights}: expected finite outputs, got NaN or infinity")
         if class_names is not None and len(class_names) != count:
             raise WeightFileError(
-                f"{self.names_file}: names {len(class_names)} classes, the model has {count}"
+                f"{self.names_file}: expected {count} class names, got {len(class_names)}"
             )
         order = (-probabilities).argsort(kind="stable")[: self.top]
         return [

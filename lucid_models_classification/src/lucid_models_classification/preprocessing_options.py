@@ -1,4 +1,4 @@
-"""Options of ``lucid classify`` for the preprocessing of images."""
+"""Options of ``lucid classify`` for preprocessing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-__all__ = ["chosen_preprocessing", "preprocessing_options"]
+__all__ = ["preprocessing_options", "resolve_preprocessing"]
 
 
 def _numbers(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[float, ...] | None:
-    """One or three numbers with commas between them."""
+    """Parse one or three comma-separated numbers."""
     if value is None:
         return None
     try:
@@ -29,44 +29,40 @@ def _numbers(
 
 
 def preprocessing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that take the place of the preprocessing in a classifier's file.
-
-    The command gets them by the names of :func:`~.transforms.preprocessing`, None where not
-    given.
-    """
+    """Add the options that override a classifier's preprocessing; None where not given."""
     options = (
         click.option(
             "--resize",
             "resize_size",
             type=click.IntRange(1),
             metavar="N",
-            help="Shorter side of images after resizing.  [default: as the file says, or 256]",
+            help="Shorter side of images after resizing.  [default: from the file, or 256]",
         ),
         click.option(
             "--crop",
             "crop_size",
             type=click.IntRange(1),
             metavar="N",
-            help="Side of the square cut from the middle.  [default: as the file says, or 224]",
+            help="Side of the square center crop.  [default: from the file, or 224]",
         ),
         click.option(
             "--interpolation",
             type=click.Choice(["bilinear", "bicubic"]),
-            help="How images are resized.  [default: as the file says, or bilinear]",
+            help="Interpolation of the resizing.  [default: from the file, or bilinear]",
         ),
         click.option(
             "--mean",
             callback=_numbers,
             metavar="R,G,B",
-            help="Mean to normalize by; one number stands for all channels.  [default: as the "
-            "file says, or ImageNet's]",
+            help="Mean for normalization, per channel or one number.  [default: from the "
+            "file, or ImageNet's]",
         ),
         click.option(
             "--std",
             callback=_numbers,
             metavar="R,G,B",
-            help="Standard deviation to normalize by; one number stands for all channels.  "
-            "[default: as the file says, or ImageNet's]",
+            help="Standard deviation for normalization, per channel or one number.  "
+            "[default: from the file, or ImageNet's]",
         ),
     )
     for option in reversed(options):
@@ -74,29 +70,14 @@ def preprocessing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def chosen_preprocessing(
+def resolve_preprocessing(
     weights: Path, described: Mapping[str, Any], known: bool, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str | None]:
-    """Preprocessing from a file and options, and a sentence on what is assumed.
+    """Return the preprocessing from a file and options, and a sentence on what is assumed.
 
-    Parameters
-    ----------
-    weights : path
-        The file.
-    described : mapping
-        Its preprocessing, or the default.
-    known : bool
-        Whether the file says it.
-    given : mapping
-        The options, None where not given.
-
-    Raises
-    ------
-    ValueError
-        If the file's preprocessing cannot be used.
-    click.UsageError
-        If the crop is larger than the resized image, or mean or deviation has three values
-        for a model of gray images.
+    ``described`` is the preprocessing of the file ``weights``, or the default if not ``known``;
+    ``given`` are the options, None where not given.  Raise ``ValueError`` for invalid preprocessing
+    in the file, and ``click.UsageError`` for contradicting options.
     """
     from lucid.vision.transforms import build_transform, preprocessing
 
@@ -109,24 +90,26 @@ def chosen_preprocessing(
     for name in ("mean", "std"):
         if len(chosen[name]) > channels:
             raise click.UsageError(
-                f"{_SPELLED[name]}: expected 1 value for the gray images that the model takes, "
-                f"got {len(chosen[name])}"
+                f"{_OPTION_NAMES[name]}: expected 1 value (the model takes gray images), got "
+                f"{len(chosen[name])}"
             )
-        if len(chosen[name]) < channels:  # one value for all, as in torchvision and timm
+        if len(chosen[name]) < channels:
             chosen[name] = tuple(chosen[name]) * channels
     if options and chosen["crop_size"] > chosen["resize_size"]:
         raise click.UsageError(
-            f"--crop {chosen['crop_size']} is larger than --resize {chosen['resize_size']}: "
-            "images would get black borders; give both"
+            f"--crop: expected at most {chosen['resize_size']} (--resize), got "
+            f"{chosen['crop_size']}; pass both"
         )
     assumed = None
-    if not known and (rest := {name: chosen[name] for name in _SPELLED if name not in options}):
-        spelled = " ".join(f"{_SPELLED[name]} {_text(value)}" for name, value in rest.items())
-        assumed = f"{weights}: does not say how images are prepared; assumed {spelled}"
+    if not known and (
+        rest := {name: chosen[name] for name in _OPTION_NAMES if name not in options}
+    ):
+        text = " ".join(f"{_OPTION_NAMES[name]} {_text(value)}" for name, value in rest.items())
+        assumed = f"{weights}: has no preprocessing; assumed {text}"
     return preprocessing(**chosen), assumed
 
 
-_SPELLED = {
+_OPTION_NAMES = {
     "resize_size": "--resize",
     "crop_size": "--crop",
     "interpolation": "--interpolation",

@@ -95,7 +95,7 @@ def _registered_name(found: Architecture) -> str:
         if architecture == found:
             return name
     raise StateDictError(
-        f"no registered ResNet has {found.depths} blocks of type {found.block.__name__} "
+        f"expected a registered ResNet, got {found.depths} blocks of type {found.block.__name__} "
         f"with {found.groups} groups of width {found.width_per_group}"
     )
 

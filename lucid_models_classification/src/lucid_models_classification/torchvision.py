@@ -1,7 +1,7 @@
-"""torchvision's public weights in Lucid's classifiers, and back.
+"""Conversion of weights from and to torchvision's classifiers.
 
-The networks are the same and only the names differ.  Each family's weight converter knows its
-names.  torchvision itself is not needed.
+Only parameter names differ; each family's weight converter knows them.  torchvision need not be
+installed.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ def load_torchvision_weights(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> Any:
-    """Load the weights of a torchvision classifier into the model of the same architecture.
+    """Load weights of a torchvision classifier into the model of the same architecture.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        What to load into, for example ``resnet_50()`` for ``resnet50``.
+        Model to load into, for example ``resnet_50()`` for ``resnet50``.
     path_or_state_dict : path or mapping
-        A file that :func:`lucid.load` reads, such as ``resnet50-0676ba61.pth``, or a state
-        dict, with torchvision's names or the model's own.  A prefix that a wrapper put
-        before them, such as ``module.``, is stripped; see :func:`lucid.weights.strip_prefix`.
+        A file that :func:`lucid.load` reads, such as ``resnet50-0676ba61.pth``, or a state dict,
+        with torchvision's or Lucid's names.  A wrapper's prefix such as ``module.`` is stripped;
+        see :func:`lucid.weights.strip_prefix`.
     strict, skip_mismatched : bool
-        As for :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
-        classifier of another number of classes keeps its fresh weights.
+        As for :meth:`lucid.nn.Module.load_state_dict`.  ``skip_mismatched=True`` keeps the model's
+        classifier if the number of classes differs.
     ema : bool, optional
         As for :func:`lucid.load`.
 
     Returns
     -------
     lucid.nn.LoadResult
-        What was loaded, missing, unexpected and skipped, under Lucid's names.
+        Loaded, missing, unexpected and skipped keys, under Lucid's names.
 
     Raises
     ------
     lucid.WeightFileError
         If the file cannot be read.
     lucid.StateDictError
-        If the weights do not fit; the model is unchanged then.
+        If the weights do not fit; the model is unchanged.
 
     Examples
     --------
@@ -81,17 +81,17 @@ def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
     Parameters
     ----------
     model : lucid.nn.Module
-        A classifier of the zoo.
+        A classifier that torchvision has.
 
     Returns
     -------
     dict of str to Tensor
-        What ``load_state_dict`` of torchvision's model takes.
+        State dict for torchvision's model.
 
     Raises
     ------
     ValueError
-        If no installed plugin knows torchvision's names of the model.
+        If no plugin has a converter for the model.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""``lucid train-classifier``: from a folder of images for each class to a saved classifier.
+"""Training of classifiers on class folders: ``lucid train-classifier``.
 
-A run keeps everything in one folder: ``run.json`` (what it was started with),
-``last.safetensors`` (the state to resume from), ``best.safetensors`` (the classifier
-of the best validation accuracy), ``metrics.csv`` and ``training.png``.
+A run writes to one folder: ``run.json`` (options), ``last.safetensors`` (training state, to
+resume from), ``best.safetensors`` (classifier with the best validation accuracy),
+``metrics.csv`` and ``training.png``.
 """
 
 from __future__ import annotations
@@ -51,48 +51,46 @@ __all__ = ["ClassifierOptions", "ClassifierTask"]
 
 DEFAULT_MODEL = "resnet_18"
 
-#: Side of the smallest images that a network with several strides sees anything in.
+#: Minimum side of images.
 MIN_IMAGE_SIZE = 8
 
 _MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
-#: Share of an image's area that a training crop shows at least.  ImageNet's usual 0.08
-#: asks for more epochs than a small dataset is trained for.
+#: Minimum area of a random crop.  ImageNet's usual 0.08 needs more epochs than small datasets get.
 _SMALLEST_CROP = 0.25
-#: ImageNet's usual proportion of the crop to the resized shorter side.
+#: Usual ratio of center crop to resized side.
 _CROP_SHARE = 224 / 256
 
 
 @dataclass(frozen=True)
 class ClassifierOptions:
-    """What a training follows from.
+    """Options of a training run.
 
     Attributes
     ----------
     data : str
-        Folder with one folder of images per class, or with ``train`` and ``val`` folders
-        around them.
+        Folder with one folder of images per class, or with ``train`` and ``val`` folders of them.
     val : str or None
-        Folder to validate on; None takes the ``val`` folder in ``data``, else a part of it.
+        Folder to validate on; None for the ``val`` folder in ``data``, else a held-out part.
     val_fraction : float
-        That part.
+        Fraction of each class that is held out.
     skip_invalid : bool
-        Leave out unreadable images and empty classes; by default such data are refused.
+        Leave out unreadable images and empty classes instead of raising.
     model : str or None
-        Registered name; None is the one in ``weights``, or ResNet-18.
+        Registered name; None for the model in ``weights``, else ResNet-18.
     model_options : dict
         Keyword arguments of its builder.
     weights : str or None
-        File to start from.
+        Weight file to start from.
     ema : bool or None
-        Whether to start from the EMA of the weights in it, as of :func:`lucid.load`.
+        Whether to start from the EMA of its weights, as for :func:`lucid.load`.
     epochs, batch_size, image_size, seed : int
-        As they say; images are cropped to squares.
+        Number of epochs, images per batch, side of the square crops, random seed.
     lr : float
-        Highest learning rate: it rises over the first steps and falls along a cosine.
+        Peak learning rate of a linear warm-up and cosine decay.
     flip : bool
-        Whether training images are mirrored at random.
+        Whether training images are flipped horizontally at random.
     synchronize_norms : bool
-        Whether batch norms see the batch of all ranks, or each the part of its own.
+        Whether batch normalization uses the statistics of all ranks.
     """
 
     data: str
@@ -116,7 +114,7 @@ class ClassifierOptions:
         check_integers(self, ("seed",), 0)
         check_floats(self, ("lr",))
         if "num_classes" in self.model_options:
-            raise ValueError("model_options: num_classes follows from the data")
+            raise ValueError("model_options: expected no num_classes, which follows from the data")
 
 
 class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
@@ -129,7 +127,7 @@ class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
     logged = ("loss", "val_loss", "accuracy")
 
     def check_start(self, folder: RunFolder, options: ClassifierOptions) -> None:
-        """Refuse an output inside the data, which would be a class, and tiny images."""
+        """Reject an output folder inside the data, and tiny images."""
         for name in self.data_options:
             folder.check_not_data_folder(name, getattr(options, name), within=True)
         _check_image_size(options)
@@ -150,7 +148,7 @@ class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
         )
 
     def build_model(self, options: ClassifierOptions, data: ClassifierData) -> InitialModel:
-        """Build the classifier, from a file or with fresh weights."""
+        """Build the classifier, from a file or randomly initialized."""
         classifier = _new_classifier(options, data.class_names)
         side = options.image_size
         described = preprocessing(
@@ -169,11 +167,11 @@ class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
         record: Mapping[str, Any],
         data: ClassifierData,
     ) -> None:
-        """Compare the number of images of each class, all that Lucid 0.1.0 recorded."""
+        """Compare the image counts per class, all that Lucid 0.1.0 recorded."""
         if data.counts != record.get("classes"):
             raise ValueError(
-                f"{options.data}: the run in {folder.path} started with the images by class "
-                f"{record.get('classes')}, found {data.counts}"
+                f"{options.data}: expected the images per class of the run in {folder.path}, "
+                f"{record.get('classes')}, got {data.counts}"
             )
 
     def make_trainer(self, setup: TrainerSetup[ClassifierOptions], data: ClassifierData) -> Trainer:
@@ -190,7 +188,7 @@ class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
             train,
             options.batch_size,
             shuffle=True,
-            # A last batch of one image has no variance to normalize by.
+            # A last batch of one image would have no variance.
             drop_last=len(train) > options.batch_size,
             workers=setup.workers,
             seed=options.seed,
@@ -217,7 +215,7 @@ class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
 
 
 class _Validation:
-    """Mean loss and share of right answers over a dataset, of which each rank takes a part."""
+    """Mean loss and accuracy over a dataset, sharded over the ranks."""
 
     def __init__(
         self, dataset: Any, batch_size: int, workers: int, communicator: Communicator
@@ -227,7 +225,7 @@ class _Validation:
         self.communicator = communicator
 
     def close(self) -> None:
-        """End the worker processes that load images."""
+        """Stop the worker processes of the loader."""
         self.loader.close()
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
@@ -264,34 +262,26 @@ def _new_classifier(options: ClassifierOptions, class_names: Sequence[str]) -> L
 def _check_image_size(options: ClassifierOptions) -> None:
     if options.image_size < MIN_IMAGE_SIZE:
         raise ValueError(
-            f"expected an image size of at least {MIN_IMAGE_SIZE} pixels, got "
-            f"{options.image_size} (batches of {options.batch_size} images of "
-            f"{options.image_size} x {options.image_size}); give a larger --image-size"
+            f"--image-size: expected at least {MIN_IMAGE_SIZE} pixels, got {options.image_size}"
         )
 
 
 def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
-    """Refuse batches of one image where batch normalization has one value per channel.
-
-    Raises
-    ------
-    ValueError
-        If the model cannot be trained on one image of this size.
-    """
+    """Raise ``ValueError`` if the model cannot train on one image of this size."""
     try:
         with dry_run(model):
             model(lucid.zeros((1, channels, side, side)))
     except ValueError as error:
         raise ValueError(
-            f"expected batches of at least two images of {side} x {side} pixels, got one image "
-            f"per batch and rank ({error}); give a larger --batch-size or --image-size"
+            f"expected at least two images of {side} x {side} pixels per batch and rank, got one "
+            f"({error}); pass a larger --batch-size or --image-size"
         ) from error
 
 
 def _transforms(
     options: ClassifierOptions, described: Mapping[str, Any]
 ) -> tuple[Compose, Compose]:
-    """What is done to images to train on, and to images to validate on."""
+    """Transforms of training and validation images."""
     mean, std = tuple(described["mean"]), tuple(described["std"])
     steps: list[Any] = [Grayscale()] if len(mean) == 1 else []
     steps.append(RandomResizedCrop(options.image_size, scale=(_SMALLEST_CROP, 1.0)))

@@ -1,4 +1,4 @@
-"""Data of a classifier's training: splits, classes, and the check before the first step."""
+"""Data of a classifier's training: splits, classes and checks."""
 
 from __future__ import annotations
 
@@ -36,17 +36,16 @@ SKIP_HINT = "\nPass --skip-invalid (in Python skip_invalid=True) to leave these 
 
 @dataclass(frozen=True)
 class ClassifierData:
-    """Images to train on and to validate on, and what was found when they were checked.
+    """Images to train and to validate on, and the report on them.
 
     Attributes
     ----------
     train : ImageFolder
-        All images of the training folder that can be used, those held out included.
+        All usable images of the training folder, held-out ones included.
     val : ImageFolder
-        The validation folder; ``train`` if a part of it is held out.
+        The validation folder; ``train`` if a part is held out.
     held_out : tuple of (list of int, list of int) or None
-        Indices into ``train`` to train on and to validate on; None if there is a validation
-        folder.
+        Indices into ``train`` to train and to validate on; None with a validation folder.
     report : lucid.data.report.DataReport
         Counts and findings.
     """
@@ -58,27 +57,27 @@ class ClassifierData:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of their labels."""
+        """Classes in the order of their labels."""
         return self.train.class_names
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of images of each class in the training folder."""
+        """Number of images per class in the training folder."""
         return _counts(self.train)
 
     @property
     def validation(self) -> str:
-        """Where the images to validate on are from: a folder, or ``"held out"``."""
+        """Source of the validation images: a folder, or ``"held out"``."""
         return str(self.val.root) if self.held_out is None else "held out"
 
     @property
     def reports(self) -> tuple[DataReport]:
-        """The report, alone, since both folders share it."""
+        """The report, which both folders share."""
         return (self.report,)
 
     @property
     def summary(self) -> str:
-        """Classes, numbers of images, and where those to validate on are from."""
+        """Numbers of classes and images, and the source of the validation images."""
         held = self.held_out
         sizes = (len(self.train), len(self.val)) if held is None else tuple(map(len, held))
         return (
@@ -89,7 +88,7 @@ class ClassifierData:
 
     @property
     def folders(self) -> dict[str, tuple[list[Path], Path]]:
-        """Images and the folder that contains them, by the option that names the folder."""
+        """Images and root folder, by the option that names the folder."""
         folders = {"data": self.train}
         if self.held_out is None:
             folders["val"] = self.val
@@ -99,14 +98,8 @@ class ClassifierData:
         }
 
     def datasets(self, augment: Transform, plain: Transform) -> tuple[Any, Any]:
-        """Datasets to train on and to validate on.
-
-        Parameters
-        ----------
-        augment, plain : callable
-            Transforms of the images to train on and to validate on.
-        """
-        train, val = copy.copy(self.train), copy.copy(self.val)  # the same lists of samples
+        """Return the datasets to train and to validate on, with these transforms."""
+        train, val = copy.copy(self.train), copy.copy(self.val)  # shares the lists of samples
         train.transform, val.transform = augment, plain
         if self.held_out is None:
             return train, val
@@ -123,24 +116,23 @@ class ClassifierData:
         skip_invalid: bool = False,
         check: bool = True,
     ) -> ClassifierData:
-        """Find the images, check them, and refuse what cannot be trained on.
+        """Find the images, check them, and reject unusable data.
 
         Parameters
         ----------
         data : path-like
-            Folder with one folder per class, or with ``train/`` and ``val/`` around them.
+            Folder with one folder per class, or with ``train/`` and ``val/`` folders of them.
         val : path-like, optional
-            Folder to validate on.  Default: the ``val`` (or ``test``) folder in ``data``, else
-            a part of every class.
+            Folder to validate on.  Default: the ``val`` (or ``test``) folder in ``data``, else a
+            held-out part of every class.
         val_fraction : float, default 0.2
-            That part.
+            Fraction of each class that is held out.
         seed : int, default 0
-            Of the random choice of that part.
+            Seed of its random choice.
         skip_invalid : bool, default False
-            Leave out unreadable images and empty classes instead of refusing them.
+            Leave out unreadable images and empty classes instead of raising.
         check : bool, default True
-            Whether every image is opened, see
-            :func:`lucid.vision.check_images`.
+            Open every image, see :func:`lucid.vision.check_images`.
 
         Returns
         -------
@@ -156,39 +148,26 @@ class ClassifierData:
         reader = _Reader(Path(data), check)
         found = reader.read(None if val is None else Path(val), val_fraction, seed)
         reader.report.resolve("skip" if skip_invalid else "raise", hint=SKIP_HINT)
-        assert found is not None  # else the report has a fatal finding
+        assert found is not None  # otherwise the report raised
         return found
 
 
 def check_folders(data: Path, images: Path | None = None) -> DataReport:
-    """What training would find in a folder, for ``lucid check-data``.
-
-    Parameters
-    ----------
-    data : pathlib.Path
-        As for :meth:`ClassifierData.read`.
-    images : None
-        Class folders hold their images.
-
-    Raises
-    ------
-    ValueError
-        If ``images`` is given.
-    """
+    """Report on class folders for ``lucid check-data``; raise ``ValueError`` for ``--images``."""
     if images is not None:
-        raise ValueError(f"{data}: class folders hold their images; leave out --images")
+        raise ValueError(f"{data}: expected no --images for class folders; leave it out")
     reader = _Reader(data, check=True)
     reader.read(None, _VAL_FRACTION, seed=0)
     return reader.report
 
 
 def fits_folders(data: Path) -> int:
-    """Whether a path may be a folder of class folders: 1 if it has folders with images."""
+    """Return 1 if a path has folders with images, else 0."""
     return int(data.is_dir() and holds_class_folders(data))
 
 
 class _Reader:
-    """Reads the folders of one training into a report."""
+    """Reads the folders of a run into a report."""
 
     def __init__(self, data: Path, check: bool) -> None:
         self.data = data
@@ -197,7 +176,7 @@ class _Reader:
         self.checked: dict[Path, CheckedImage] = {}
 
     def read(self, val: Path | None, val_fraction: float, seed: int) -> ClassifierData | None:
-        """The data, or None if the report says why there is none."""
+        """Read the data; None if the report has a fatal finding."""
         report = self.report
         try:
             root, val_root = self._roots(val)
@@ -207,7 +186,7 @@ class _Reader:
             report.add("layout", str(error))
             return None
         usable = self._usable(folders)
-        if report.mostly_left_out():  # which explains what follows from it
+        if report.mostly_left_out():  # later findings would be consequences
             return None
         names = [name for name, images in usable.images.items() if images]
         if len(names) < 2:
@@ -217,8 +196,8 @@ class _Reader:
             if not _is_text(name):
                 report.add(
                     "class-name",
-                    f"{folders.root}: expected names of folders in UTF-8, got {os.fsencode(name)!r}"
-                    "; rename the folder",
+                    f"{folders.root}: expected folder names in UTF-8, got {os.fsencode(name)!r}; "
+                    "rename the folder",
                 )
         train = ImageFolder(usable, class_names=names)
         report.classes.update(_counts(train))
@@ -246,8 +225,8 @@ class _Reader:
             if val_splits is not None:
                 if val_splits.val is None:
                     raise ValueError(
-                        f"{val}: expected a folder 'val' beside {val_splits.train.name!r}; give "
-                        "the folder to validate on as --val"
+                        f"{val}: expected a folder 'val' next to {val_splits.train.name!r}; pass "
+                        "the validation folder as --val"
                     )
                 val = val_splits.val
         if splits is None:
@@ -255,17 +234,17 @@ class _Reader:
         for name in splits.unused:
             self.report.add("unused-folder", f"{self.data / name}")
         if val is not None and splits.val is not None and val.absolute() != splits.val.absolute():
-            self.report.add("unused-folder", f"{splits.val}: --val {val} takes its place")
+            self.report.add("unused-folder", f"{splits.val}: overridden by --val {val}")
         if val is None and splits.validates_on_test:
             self.report.add(
                 "test-folder",
-                f"{splits.val}: there is no val folder; give another folder as --val to keep the "
-                "test images for the end",
+                f"{splits.val}: used, since there is no val folder; pass another as --val to keep "
+                "the test images for the final evaluation",
             )
         return splits.train, splits.val if val is None else val
 
     def _usable(self, folders: ClassFolders) -> ClassFolders:
-        """The folders without the images that cannot be read; adds both to the report."""
+        """Return the folders without unreadable images; report both."""
         report = self.report
         paths = [path for images in folders.images.values() for path in images]
         report.totals["images"] += len(paths)
@@ -276,11 +255,11 @@ class _Reader:
             usable[name] = [path for path in images if not self._is_broken(path)]
             if not usable[name]:
                 number = pluralize(len(images), "image")
-                found = f"{number}, none of which can be read" if images else "none"
+                found = f"{number}, all unreadable" if images else "none"
                 report.add(
                     "empty-class",
                     f"{folders.root / name}: expected images, found {found}; remove the folder if "
-                    "it is no class",
+                    "it is not a class",
                 )
         self._note_unused(folders)
         return ClassFolders(folders.root, usable)
@@ -312,7 +291,7 @@ class _Reader:
         kinds = ", ".join(f"{number} {suffix}" for suffix, number in suffixes[:8])
         report.count("other-file", folders.other_files.total(), f"{root}: {kinds}")
         for name, number in folders.nested.items():
-            report.count("nested", number, f"{root / name}: {number}, taken for the class {name!r}")
+            report.count("nested", number, f"{root / name}: {number}, used for class {name!r}")
 
     def _note_similar(self, names: list[str]) -> None:
         groups: dict[str, list[str]] = {}
@@ -331,7 +310,7 @@ class _Reader:
         if not second:
             report.add(
                 "no-validation",
-                f"{self.data}: no class has two images, so none is left to validate on; give --val",
+                f"{self.data}: no class has two images to hold one out; pass --val",
             )
             return
         for name, number in held.items():
@@ -349,7 +328,7 @@ class _Reader:
                 match = next(
                     n for n in train.class_names if normalize_name(n) == normalize_name(name)
                 )
-                report.add("renamed-class", f"{val.root / name}: taken for the class {match!r}")
+                report.add("renamed-class", f"{val.root / name}: used for class {match!r}")
 
     def _note_same(
         self,
@@ -357,7 +336,7 @@ class _Reader:
         val: ImageFolder,
         held_out: tuple[list[int], list[int]] | None,
     ) -> None:
-        """Note images with the same content in two classes, or in training and validation."""
+        """Report equal images in two classes, or in training and validation."""
         labels = dict(train.samples) | dict(val.samples)
         first_part, second_part = held_out or (range(len(train)), range(len(val)))
         trained = {train.samples[index][0] for index in first_part}
@@ -378,7 +357,7 @@ class _Reader:
 def _is_text(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # bytes of a file system in another encoding
+    except UnicodeEncodeError:  # surrogate escapes of other encodings
         return False
     return True
 
@@ -396,8 +375,8 @@ def _too_few(folders: ClassFolders, names: list[str]) -> str:
             }
         )
         if len(parts) > 1:
-            return f"{message}, with the folders {quoted(parts)} in it; give --data {inner}"
-        return f"{message}; a single class leaves nothing to tell apart"
+            return f"{message}, with the folders {quoted(parts)} in it; pass --data {inner}"
+        return f"{message}; one class cannot be classified"
     return message
 
 

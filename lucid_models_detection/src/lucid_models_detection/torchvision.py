@@ -258,7 +258,7 @@ def load_torchvision_weights(
         Built with :func:`torchvision_config` and the checkpoint's number of classes (91 for COCO).
     path_or_state_dict : path or mapping
         A file that :func:`lucid.load` reads, or a state dict, with torchvision's or Lucid's names.
-        A wrapper's prefix such as ``module.`` is stripped; see :func:`lucid.weights.unwrap`.
+        A wrapper's prefix such as ``module.`` is stripped; see :func:`lucid.weights.strip_prefix`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.  ``skip_mismatched=True`` keeps the model's
         predictor if the number of classes differs.

@@ -442,6 +442,6 @@ def test_an_outside_classifier_starts_from_its_weights(
     assert kept.model.verdict.bias.tolist() == [0, 5, 0]
     lucid.save({k: v for k, v in pebble.items() if "sand" in k}, path)
     assert "is reinitialized" in loading.load_for_fine_tuning(path, ["a", "b"]).note
-    message = r"holds a pebble without its classifier: expected verdict\.weight and verdict\.bias"
+    message = r"expected the classifier verdict\.weight and verdict\.bias of pebble, got none"
     with pytest.raises(WeightFileError, match=message):
         loading.load_classifier(path)
