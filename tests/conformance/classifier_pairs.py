@@ -1,4 +1,4 @@
-"""Inputs and comparisons of the tests that hold classifiers against torchvision's."""
+"""Inputs and comparisons for tests of classifiers against torchvision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["fit_norms", "images", "relative_error"]
 
 
 def fit_norms(model: torch.nn.Module) -> None:
-    """Draw affine parameters and statistics of batch norms, so that they are not the identity."""
+    """Draw random affine parameters and statistics of batch norms."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -22,7 +22,7 @@ def fit_norms(model: torch.nn.Module) -> None:
 
 
 def images(count: int, size: int, dtype: Any = np.float32) -> np.ndarray:
-    """Random images (count, 3, size, size), the same each time."""
+    """Random images (count, 3, size, size) with a fixed seed."""
     rng = np.random.default_rng(1)
     return rng.standard_normal((count, 3, size, size)).astype(dtype)
 

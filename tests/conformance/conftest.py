@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Show the figures beside torchvision's, where the tests of detectors have run."""
+    """Print the comparison with torchvision after the tests of detectors."""
     parity = sys.modules.get("parity")
     if parity is None or not (parity.DETECTIONS or parity.RETINANET_DETECTIONS):
         return

@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN and ours with the same weights, and what is compared of them."""
+"""Pairs of torchvision's and Lucid's Faster R-CNN with the same weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUM_CLASSES = 91
 
 
 def pictures(sizes: Sequence[tuple[int, int]], seed: int = 0) -> list[np.ndarray]:
-    """Smooth noise, for structure at several scales."""
+    """Smooth noise with structure at several scales."""
     rng = np.random.default_rng(seed)
     result = []
     for height, width in sizes:
@@ -38,7 +38,7 @@ def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def torchvisions(depth: int) -> Any:
-    """Random weights, but normalisations that fit the activations, as training makes them."""
+    """Random weights with normalizations that fit the activations, as after training."""
     torch.manual_seed(0)
     backbone = torchvision.models.detection.backbone_utils.resnet_fpn_backbone(
         backbone_name=f"resnet{depth}",
@@ -58,7 +58,7 @@ def torchvisions(depth: int) -> Any:
 
 
 def ours(depth: int, weights: Any, **options: Any) -> Any:
-    """Our network of the same architecture, with those weights."""
+    """Build Lucid's network of the same architecture and weights."""
     model = lucid.models.create_model(
         f"faster_rcnn_resnet_{depth}_fpn",
         num_classes=NUM_CLASSES,
@@ -72,14 +72,14 @@ def ours(depth: int, weights: Any, **options: Any) -> Any:
 
 
 def set_sizes(model: Any, min_size: int, max_size: int) -> None:
-    """Both have these attributes of the same meaning."""
+    """Attributes with the same meaning in both."""
     model.transform.min_size = (min_size,)
     model.transform.max_size = max_size
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the detections of some images compare with those expected.
+    """Agreement of detections with those expected.
 
     ``matched`` counts the expected detections of whose label and place (IoU of at least
     a half) one of ours is, each of ours taken once; ``close`` those of them whose score
@@ -102,7 +102,7 @@ def compare(
     images: Sequence[np.ndarray],
     tolerance: float = 1e-3,
 ) -> Agreement:
-    """Match what was found in the images with what was expected, best first."""
+    """Match detections with expected ones, best first."""
     differences, total, rest = [], 0, []
     for ours_of_image, theirs, image in zip(found, expected, images, strict=True):
         theirs = {key: value.numpy() for key, value in theirs.items()}
@@ -134,7 +134,7 @@ def total_of(detections: Any) -> int:
 
 
 def named(detections: Any, i: int) -> str:
-    """One detection in words."""
+    """Describe a detection."""
     box = ", ".join(f"{edge:.1f}" for edge in detections["boxes"][i].tolist())
     return (
         f"label {detections['labels'][i]} at ({box}), score {detections['scores'][i]:.6f}, "
@@ -143,7 +143,7 @@ def named(detections: Any, i: int) -> str:
 
 
 def rival(ours: Any, overlap: np.ndarray) -> str:
-    """What of ours stands where a detection is missing, by its IoU with those of its label."""
+    """Describe the closest detection to a missing one, by IoU with those of its label."""
     if not (overlap > 0.1).any():
         last = f"the last of ours is {named(ours, -1)}" if total_of(ours) else "ours has none"
         return f"ours has nothing of its label there, and {last}".rstrip(",")
@@ -152,7 +152,7 @@ def rival(ours: Any, overlap: np.ndarray) -> str:
 
 
 def spread(count: int, fraction: float) -> Any:
-    """A sampler without chance: positives and negatives at even steps, so from every level."""
+    """Deterministic sampler: evenly spaced positives and negatives from every level."""
 
     def some(of: np.ndarray, limit: int) -> np.ndarray:
         return of[np.linspace(0, len(of) - 1, min(limit, len(of))).astype(int)]
@@ -165,7 +165,7 @@ def spread(count: int, fraction: float) -> Any:
 
 
 def for_torch(sample: Any) -> Any:
-    """The same as torchvision wants it: masks of each image."""
+    """The same for torchvision, which expects masks per image."""
 
     def sampled(labels: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         masks: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])

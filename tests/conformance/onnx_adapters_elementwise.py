@@ -1,4 +1,4 @@
-"""Adapters of operators that work element by element, of reductions and of products."""
+"""Adapters of elementwise operators, reductions and products."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ADAPTERS.update(SAME)
 
 @node("Div")
 def div(x: Tensor, y: Tensor) -> Tensor:
-    """Integers are divided as integers, towards zero."""
+    """Integer division truncates toward zero."""
     if x.dtype.kind == "f":
         return x / y
     if x.dtype.kind == "u":
@@ -120,7 +120,7 @@ def is_infinite(x: Tensor, detect_negative: int = 1, detect_positive: int = 1) -
 
 @node("Cast")
 def cast(x: Tensor, to: int, saturate: int = 1) -> Tensor:
-    """Saturation is for 8-bit floats, which do not run."""
+    """Saturation applies to 8-bit floats, which are unsupported."""
     return x.astype(helper.tensor_dtype_to_np_dtype(to))
 
 
@@ -216,7 +216,7 @@ def shrink(x: Tensor, lambd: float = 0.5, bias: float = 0.0) -> Tensor:
 
 
 def no_axis_empty(x: Tensor, sign: int) -> Tensor:
-    """The extremum of nothing is infinite, or false: where there is nothing, let that be there."""
+    """The extremum of an empty axis is infinite, or false."""
     worst = sign * math.inf if x.dtype.kind == "f" else sign > 0
     return lucid.pad(x, [(0, int(n == 0)) for n in x.shape], value=worst)
 
@@ -243,7 +243,7 @@ def reduce_by(
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
 ) -> Tensor:
-    """The axes are an attribute in old operator sets and an input in new ones."""
+    """Axes are an attribute in old opsets and an input in new ones."""
     chosen = integers(axes_input) or axes
     if not chosen:
         chosen = () if noop_with_empty_axes else None
@@ -255,7 +255,7 @@ for _name, _reduction in REDUCTIONS.items():
 
 
 def last_index(choose: Callable[..., Tensor], x: Tensor, axis: int, keepdims: bool) -> Tensor:
-    """The index of the last extremum: of the first one from the other end."""
+    """Index of the last extremum: the first one in the flipped array."""
     return x.shape[axis] - 1 - choose(lucid.flip(x, axis), axis, keepdims)
 
 
@@ -311,13 +311,13 @@ def count(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
 
 @node("LpNormalization")
 def lp_normalization(x: Tensor, axis: int = -1, p: int = 2) -> Tensor:
-    """A vector of zeros stays one."""
+    """A zero vector stays zero."""
     size = lucid.norm(x, p, axis, keepdims=True)
     return x / lucid.where(size == 0, 1, size)
 
 
 @node("MeanVarianceNormalization")
-def standardise(x: Tensor, axes: Any = (0, 2, 3)) -> Tensor:
+def standardize(x: Tensor, axes: Any = (0, 2, 3)) -> Tensor:
     deviation = x - lucid.mean(x, axes, keepdims=True)
     return deviation / (lucid.std(x, axes, correction=0, keepdims=True) + 1e-9)
 

@@ -1,4 +1,4 @@
-"""Adapters of layers: convolution, pooling, normalisation, resizing, losses, boxes."""
+"""Adapters of layers: convolution, pooling, normalization, resizing, losses, boxes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Widths = list[tuple[int, int]]
 
 
 def as_image(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a two-dimensional layer take signals: as images one pixel high."""
+    """Run a 2D layer on 1D signals, as images of height 1."""
 
     @functools.wraps(function)
     def layer(x: Tensor, *tensors: Tensor | None, **attributes: Any) -> Any:
@@ -95,7 +95,7 @@ def conv_transpose(
     output_shape: Any = None,
     group: int = 1,
 ) -> Tensor:
-    """A size asked for is reached by padding less or more at the end."""
+    """A given output size is reached by changing the padding at the end."""
     if auto_pad != "NOTSET":
         output_shape = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
     if output_shape is None:
@@ -121,7 +121,7 @@ def max_pool(
     storage_order: int = 0,
     outputs: int = 1,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """ONNX counts indices through the whole batch, by rows or (``storage_order``) by columns."""
+    """ONNX indexes the whole batch, in row-major or (``storage_order``) column-major order."""
     pairs = padding_of(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
     padding, wide = layer_padding(pairs, kernel_shape)
     image = x.astype(lucid.float32)
@@ -139,7 +139,7 @@ def max_pool(
 
 
 def layer_padding(pairs: Pairs, kernel: list[int]) -> tuple[list[int], Widths | None]:
-    """What the layer itself can pad, or what must be padded before."""
+    """Split padding into that of the layer and that applied before it."""
     if all(a == b and 2 * a <= k for (a, b), k in zip(pairs, kernel, strict=True)):
         return [pairs[0][0], pairs[1][0]], None
     return [0, 0], [(0, 0), (0, 0), *pairs]
@@ -196,7 +196,7 @@ def global_max_pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, x.shape[2:])
 
 
-# --- normalisation ------------------------------------------------------------------------------
+# --- normalization ------------------------------------------------------------------------------
 
 
 @node("BatchNormalization")
@@ -210,7 +210,7 @@ def batch_norm(
     momentum: float = 0.9,
     training_mode: int = 0,
 ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
-    """ONNX's momentum is what is kept, Lucid's what is taken.
+    """ONNX's momentum is one minus Lucid's.
 
     The running variance that ONNX keeps is the biased one of the batch, PyTorch's
     and Lucid's the unbiased one, so the running statistics are put together here.
@@ -267,7 +267,7 @@ def dropout(
     training_mode: Tensor | None = None,
     seed: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The mask, too, of what is kept: all of it, in the cases that run."""
+    """Also return the mask, which is all true in the cases that run."""
     p = ratio.item() if isinstance(ratio, Tensor) else ratio  # an attribute in old operator sets
     training = training_mode is not None and bool(training_mode.item())
     assert not training or p == 0
@@ -376,7 +376,7 @@ def nms(
     score_threshold: Tensor,
     center_point_box: int = 0,
 ) -> Tensor:
-    """Each class of each image by itself; corners may come in either order."""
+    """NMS per class and image; box corners may come in either order."""
     limit, overlap = int(max_output_boxes_per_class.item()), iou_threshold.item()
     chosen = []
     for i, (image_boxes, image_scores) in enumerate(

@@ -1,4 +1,4 @@
-"""Adapters of optimizers: one step of Lucid's from the state that the node is given."""
+"""Adapters of optimizers: one step from the state in the node's inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAR = 10**6
 def step_from(
     optimizer: optim.Optimizer, parameters: list[Any], gradients: Any, states: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Change the parameters; what is kept for each of them afterwards."""
+    """Update the parameters and return the new state of each."""
     loaded = optimizer.state_dict()
     loaded["state"] = dict(enumerate(states))
     optimizer.load_state_dict(loaded)
@@ -28,7 +28,7 @@ def step_from(
 
 
 def grouped(tensors: tuple[Tensor, ...], kinds: int) -> list[tuple[Tensor, ...]]:
-    """All parameters, all gradients ...: ``kinds`` groups of equal length."""
+    """Split inputs into ``kinds`` groups of equal length: parameters, gradients, and so on."""
     n = len(tensors) // kinds
     return [tensors[i * n : (i + 1) * n] for i in range(kinds)]
 
@@ -43,7 +43,7 @@ def momentum(
     mode: str,
     norm_coefficient: float,
 ) -> list[Tensor]:
-    """The first gradient is taken whole, later ones ``beta`` of it."""
+    """The first gradient has weight one, later ones ``beta``."""
     starts, gradients, velocities = grouped(tensors, 3)
     parameters = [nn.Parameter(x.numpy().copy()) for x in starts]
     sgd = optim.SGD(
@@ -69,7 +69,7 @@ def adam(
     epsilon: float,
     norm_coefficient: float,
 ) -> list[Tensor]:
-    """Epsilon is added before v is corrected for the first steps; step 0 is not corrected."""
+    """Epsilon is added before bias correction; step 0 is not corrected."""
     starts, gradients, means, squares = grouped(tensors, 4)
     parameters = [nn.Parameter(x.numpy().copy()) for x in starts]
     done = int(count.item())

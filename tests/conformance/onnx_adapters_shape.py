@@ -1,4 +1,4 @@
-"""Adapters of operators that rearrange, choose and place elements, or make tensors."""
+"""Adapters of operators for shapes, indexing and creation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lucid import Tensor
 
 @node("Reshape")
 def reshape(x: Tensor, shape: Tensor, allowzero: int = 0) -> Tensor:
-    """A length of 0 keeps the one that is there, unless zeros are allowed."""
+    """A length of 0 keeps the current one, unless ``allowzero`` is set."""
     wanted = integers(shape) or []
     if not allowzero:
         wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
@@ -24,7 +24,7 @@ def reshape(x: Tensor, shape: Tensor, allowzero: int = 0) -> Tensor:
 
 @node("Flatten")
 def flatten(x: Tensor, axis: int = 1) -> Tensor:
-    """Always to two axes: those before ``axis``, and the others."""
+    """Flatten to two axes: those before ``axis``, and the others."""
     place = axis + x.ndim if axis < 0 else axis
     return lucid.reshape(x, int(np.prod(x.shape[:place])), -1)
 
@@ -41,7 +41,7 @@ def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 @node("Unsqueeze")
 def unsqueeze(x: Tensor, axes: Tensor) -> Tensor:
-    """Axes count in the result."""
+    """Axes refer to the result."""
     chosen = integers(axes) or []
     for axis in sorted(a % (x.ndim + len(chosen)) for a in chosen):
         x = lucid.unsqueeze(x, axis)
@@ -96,7 +96,7 @@ def tile(x: Tensor, repeats: Tensor) -> Tensor:
 
 @node("Expand")
 def expand(x: Tensor, shape: Tensor) -> Tensor:
-    """A length of 1 asked for leaves a longer axis as it is."""
+    """A target length of 1 keeps a longer axis."""
     return lucid.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(integers(shape) or [])))
 
 
@@ -156,7 +156,7 @@ def triangle(x: Tensor, diagonal: Tensor | None = None, upper: int = 1) -> Tenso
 
 @node("ReverseSequence")
 def reverse_sequence(x: Tensor, lengths: Tensor, batch_axis: int = 1, time_axis: int = 0) -> Tensor:
-    """The beginning of every sequence is turned round, the rest of it stays."""
+    """Reverse the start of every sequence."""
     lined = lucid.moveaxis(x, batch_axis, 0) if batch_axis else x
     turned = [
         lucid.concatenate([lucid.flip(row[:n], 0), row[n:]])
@@ -190,7 +190,7 @@ def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
 def scatter(
     x: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, reduction: str = "none"
 ) -> Tensor:
-    """Element by element; only sums have a function of their own."""
+    """Apply updates elementwise; only sums have a function."""
     if reduction == "add":
         return lucid.scatter_add(x, axis, indices, updates)
     places = np.indices(indices.shape)
@@ -214,7 +214,7 @@ MEETINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def put(x: Tensor, places: tuple[np.ndarray, ...], updates: Tensor, reduction: str) -> Tensor:
-    """Update the places of a copy one after the other: one may come twice."""
+    """Update positions of a copy in order, since they may repeat."""
     result = lucid.clone(x)
     for i in np.ndindex(places[0].shape):
         place = tuple(int(along[i]) for along in places)
@@ -224,7 +224,7 @@ def put(x: Tensor, places: tuple[np.ndarray, ...], updates: Tensor, reduction: s
 
 @node("Compress")
 def compress(x: Tensor, condition: Tensor, axis: int | None = None) -> Tensor:
-    """The condition may be shorter than the axis, or longer."""
+    """The condition may be shorter or longer than the axis."""
     if axis is None:
         x, axis = x.reshape(-1), 0
     chosen = lucid.nonzero(condition)[0]
@@ -238,7 +238,7 @@ def nonzero(x: Tensor) -> Tensor:
 
 @node("OneHot")
 def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int = -1) -> Tensor:
-    """A class out of range has no place that is on."""
+    """A class out of range gives all off values."""
     n = int(depth.item())
     valid = (indices >= -n) & (indices < n)
     chosen = lucid.one_hot(lucid.where(valid, indices, 0).astype(lucid.int64) % n, n)
@@ -248,7 +248,7 @@ def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int = -1) -> T
 
 @node("Unique")
 def unique(x: Tensor, axis: int | None = None, sorted: int = 1) -> tuple[Tensor, ...]:
-    """Unsorted, the elements come in the order in which each is met first."""
+    """Unsorted elements are in order of first occurrence."""
     values, first, inverse, counts = lucid.unique(
         x, axis=axis, return_index=True, return_inverse=True, return_counts=True
     )
@@ -288,7 +288,7 @@ def constant(
     value_float: float | None = None,
     value_floats: Any = None,
 ) -> Tensor:
-    """An array, or numbers in ONNX's default types."""
+    """Return an array, or numbers with ONNX's default dtypes."""
     if value is not None:
         return lucid.tensor(value)
     whole = value_int if value_ints is None else value_ints

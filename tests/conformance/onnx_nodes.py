@@ -1,4 +1,4 @@
-"""ONNX's node tests against Lucid: ``python tests/conformance/onnx_nodes.py --table``.
+"""Run ONNX's node tests on Lucid: ``python tests/conformance/onnx_nodes.py --table``.
 
 Every case that ``onnx`` builds, with its inputs, outputs and tolerances, is run, or is on
 the list in ``onnx_exclusions.py``: the plain ones, of a single node, and those where a
@@ -48,7 +48,7 @@ def all_cases() -> tuple[Any, ...]:
 
 
 def is_expanded(case: Any) -> bool:
-    """Whether it is another case once more, as a graph of simpler nodes."""
+    """Whether this is an expanded case, a graph of simpler nodes."""
     return "_expanded" in case.name
 
 
@@ -66,12 +66,12 @@ def nodes_of(case: Any) -> list[NodeProto]:
 
 @functools.cache
 def operators() -> dict[str, str]:
-    """The operator that each plain case is of, by the case's name."""
+    """Operator of each plain case, by case name."""
     return {case.name: nodes_of(case)[0].op_type for case in plain_cases()}
 
 
 def operator_of(case: Any) -> str:
-    """The operator that a case is of, expanded or not."""
+    """Operator of a plain or expanded case."""
     return operators()[case.name.partition("_expanded")[0]]
 
 
@@ -79,7 +79,7 @@ def operator_of(case: Any) -> str:
 
 
 def type_names(case: Any) -> Iterator[str]:
-    """Names of the element types of inputs, outputs and attributes."""
+    """Names of the dtypes of inputs, outputs and attributes."""
     graph = case.model.graph
     for value in (*graph.input, *graph.output):
         yield type_name(value.type)
@@ -96,7 +96,7 @@ def type_name(kind: TypeProto) -> str:
 
 
 def reasons(case: Any) -> Iterator[tuple[Any, str]]:
-    """Every entry of the list that excludes a case, with its reason."""
+    """Exclusions that match a case, with reasons."""
     present = {node.op_type for node in nodes_of(case)}
     for names, reason in OPERATORS.items():
         if present & set(names.split()):
@@ -110,7 +110,7 @@ def reasons(case: Any) -> Iterator[tuple[Any, str]]:
 
 
 def exclusion(case: Any) -> str | None:
-    """Why a case does not run, or None if it does."""
+    """Reason why a case is excluded, or None."""
     return next((reason for _, reason in reasons(case)), None)
 
 
@@ -118,7 +118,7 @@ def exclusion(case: Any) -> str | None:
 
 
 def run(case: Any) -> None:
-    """Compute a case and compare with what is expected, at the case's tolerances.
+    """Run a case and compare its outputs with the case's tolerances.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def run(case: Any) -> None:
 
 
 def computed(node: NodeProto, values: dict[str, Tensor]) -> Sequence[Tensor]:
-    """The results of one node, from those before it."""
+    """Compute one node from earlier results."""
     adapter = ADAPTERS[node.op_type]
     options = {a.name: attribute(a) for a in node.attribute}
     if "outputs" in inspect.signature(adapter).parameters:
@@ -169,7 +169,7 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def outcome(case: Any) -> tuple[str, str]:
-    """Whether a case passed, failed or is excluded, and why."""
+    """Result of a case (passed, failed, excluded), with the reason."""
     reason = exclusion(case)
     if reason is not None:
         return "excluded", reason
@@ -181,7 +181,7 @@ def outcome(case: Any) -> tuple[str, str]:
 
 
 def table() -> tuple[str, Counter[str], Counter[str]]:
-    """The table in Markdown, and how the plain and the expanded cases came out."""
+    """The Markdown table, and the counts of plain and expanded cases."""
     plain: dict[str, Counter[str]] = defaultdict(Counter)
     expanded: dict[str, Counter[str]] = defaultdict(Counter)
     why: dict[str, Counter[str]] = defaultdict(Counter)
@@ -216,7 +216,7 @@ def summary(counts: Counter[str]) -> str:
 
 
 def page() -> tuple[str, int]:
-    """The published page, and how many cases fail."""
+    """The published page, and the number of failures."""
     import onnx
 
     body, plain, expanded = table()

@@ -1,4 +1,4 @@
-"""Which function of Lucid answers for which ONNX operator: filled by the ``onnx_adapters_*``.
+"""Registry of adapters from ONNX operators to functions of Lucid.
 
 An adapter takes the node's inputs as tensors (None for one left out) and its
 attributes as keywords.  It is written as a user would write it, with public
@@ -20,7 +20,7 @@ ADAPTERS: dict[str, Adapter] = {}
 
 
 def node(*operators: str) -> Callable[[AnyAdapter], AnyAdapter]:
-    """Register the adapter of one operator, or of several."""
+    """Register the adapter of one or more operators."""
 
     def keep(adapter: AnyAdapter) -> AnyAdapter:
         for operator in operators:

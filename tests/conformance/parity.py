@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class DetectionRow:
-    """One prediction: a batch of images, and how the detections compare."""
+    """Comparison of the detections in a batch of images."""
 
     depth: int
     images: str
@@ -33,7 +33,7 @@ class DetectionRow:
 
 @dataclass(frozen=True)
 class LossRow:
-    """One training step: how losses and gradients compare."""
+    """Comparison of losses and gradients of a training step."""
 
     depth: int
     norm: str
@@ -157,7 +157,7 @@ def page(versions: dict[str, str]) -> str:
 
 
 def detection_rows(rows: Iterable[DetectionRow]) -> str:
-    """Lines of the table, and below it what is not within 1e-3."""
+    """Lines of the table, and detections that are not within 1e-3."""
     lines, rest = "", ""
     for row in sorted(rows, key=lambda r: (r.depth, r.precision)):
         a = row.agreement

@@ -1,4 +1,4 @@
-"""The peer of the benchmarks is torchvision still, with the RoIAlign that they give it."""
+"""The benchmarks' RoIAlign for torchvision equals torchvision's."""
 
 from __future__ import annotations
 

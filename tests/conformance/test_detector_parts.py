@@ -1,4 +1,4 @@
-"""Parts of detectors beside torchvision's: pyramids with extra levels, matching, selection."""
+"""Comparison of detector parts with torchvision: pyramids, matching, postprocessing."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_matches_agree(thresholds: tuple[float, float], low_quality: bool) -> No
 
 
 def retinanet(**options: Any) -> Any:
-    """torchvision's RetinaNet as far as its selection of detections goes."""
+    """The postprocessing of torchvision's RetinaNet."""
     coder = torchvision.models.detection._utils.BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
     return SimpleNamespace(box_coder=coder, **options)
 

@@ -1,4 +1,4 @@
-"""The detectors against torchvision's, with the same weights: the figures of ``parity.py``."""
+"""Comparison of Faster R-CNN with torchvision, for ``parity.py``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LARGE = ([(300, 400)], 800, 1333)  # as torchvision resizes by default; once is 
 
 @pytest.fixture(scope="module", params=[50, 101])
 def pair(request: pytest.FixtureRequest) -> tuple[int, Any, Any]:
-    """The same network twice."""
+    """The same network in torchvision and Lucid."""
     theirs = torchvisions(request.param)
     return request.param, ours(request.param, theirs.state_dict()), theirs
 
@@ -123,7 +123,7 @@ BATCHES: list[tuple[Sizes, list[dict[str, Any]]]] = [
 
 @dataclass(frozen=True)
 class Step:
-    """Losses of a training step, and the gradient of every parameter by torchvision's name."""
+    """Losses of a training step, and gradients by torchvision's parameter names."""
 
     losses: dict[str, float]
     gradients: dict[str, np.ndarray]
@@ -167,7 +167,7 @@ def inputs(model: Any, batch: tuple[Sizes, Any], dtype: Any) -> tuple[Any, Any]:
 
 
 def differences(found: Step, expected: Step, names: Iterable[str]) -> dict[str, float]:
-    """Of each gradient, relative to the largest element that is expected."""
+    """Largest difference of each gradient, relative to its largest expected element."""
     result = {}
     for name in names:
         reference = expected.gradients[name]
@@ -185,7 +185,7 @@ def row_of(
     expected: Step,
     own: Sequence[float] = (),
 ) -> LossRow:
-    """The row that says how a step of ours compares; recorded.
+    """Record the comparison of a training step.
 
     ``own`` are the differences of torchvision's gradients from those of its own float64.
     """
@@ -220,7 +220,7 @@ def same_samples(mine: Any, theirs: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 def with_proposals_kept(
     mine: Any, theirs: Any, batch: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Step:
-    """A step of torchvision's; from here on both propose what it did then.
+    """Run a step of torchvision; both networks then use its proposals.
 
     Regions of almost equal scores change places by rounding, and others would be sampled.
     """
@@ -241,7 +241,7 @@ def with_proposals_kept(
 
 @pytest.fixture
 def training(pair: tuple[int, Any, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The pair in training, drawing the same anchors and regions; the norms stay as they are."""
+    """The pair in training with the same sampled anchors and regions, and fixed norms."""
     _, mine, theirs = pair
     same_samples(mine, theirs, monkeypatch)
     mine.train()
@@ -274,7 +274,7 @@ def test_single_precision(
     largest: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Losses agree; gradients are about as far from float64's as torchvision's own are."""
+    """Losses agree; gradients are about as close to float64 as torchvision's."""
     monkeypatch.setenv("LUCID_WINOGRAD", "0" if sums == "direct" else "1")
     depth, mine, theirs = training
     expected = with_proposals_kept(mine, theirs, batch, np.float32, monkeypatch)
@@ -292,10 +292,10 @@ def test_single_precision(
 
 
 @pytest.mark.parametrize("pair", [50], indirect=True)
-def test_gradients_through_batch_normalisation(
+def test_gradients_through_batch_norm(
     pair: tuple[int, Any, Any], double: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In training mode all the way down, so that statistics are the batch's."""
+    """All in training mode, with batch statistics."""
     depth, _, theirs = pair
     mine = ours(depth, theirs.state_dict(), norm="batch").train().to(lucid.float64)
     before = {name: value.clone() for name, value in theirs.state_dict().items()}

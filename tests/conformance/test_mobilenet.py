@@ -1,4 +1,4 @@
-"""The MobileNets against torchvision's, with the same weights."""
+"""Comparison of MobileNets with torchvision, with the same weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = lucid.models.list_models("mobilenet_*")
 
 
 def pair(name: str, dropout: float = 0.0, **options: Any) -> tuple[Any, Any]:
-    """The same network twice, with the same weights; normalizations that are not the identity."""
+    """The same network in torchvision and Lucid, with random normalizations."""
     torch.manual_seed(0)
     build = getattr(torchvision.models, name)
     theirs = build(weights=None, num_classes=50, dropout=dropout, **options)
@@ -109,7 +109,7 @@ def test_logits_and_running_statistics_agree_in_training(name: str) -> None:
     [("mobilenet_v2", 1e-8), ("mobilenet_v3_large", 1e-7), ("mobilenet_v3_small", 1e-7)],
 )
 def test_every_gradient_agrees(name: str, bound: float) -> None:
-    """In double precision, where rounding cannot hide a wrong derivative.
+    """In float64, where rounding cannot hide a wrong derivative.
 
     The bias of a projection without shortcut cannot change what follows, since the next
     convolution is normalized by the batch: its gradient is rounding, 1e-16 of the others.

@@ -1,4 +1,4 @@
-"""The classifiers against torchvision's, with the same weights."""
+"""Comparison of ResNets with torchvision, with the same weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THEIR_NAMES = {
 
 
 def pair(name: str, *, seed: int = 0, dilate: Any = None) -> tuple[Any, Any]:
-    """The same network twice, with the same weights; normalisations that are not the identity."""
+    """The same network in torchvision and Lucid, with random normalizations."""
     torch.manual_seed(seed)
     theirs = getattr(torchvision.models, THEIR_NAMES[name])(
         weights=None, num_classes=50, replace_stride_with_dilation=dilate
@@ -132,7 +132,7 @@ def test_frozen_norms_agree_with_frozen_norms() -> None:
 
 @pytest.mark.parametrize("name", ["resnet_18", "resnext_50_32x4d"])
 def test_every_gradient_agrees(name: str) -> None:
-    """In double precision, where rounding cannot hide a wrong derivative."""
+    """In float64, where rounding cannot hide a wrong derivative."""
     ours, theirs = pair(name)
     ours.to(np.float64).train()
     theirs.double().train()

@@ -1,4 +1,4 @@
-"""RetinaNet against torchvision's, with the same weights.
+"""Comparison of RetinaNet with torchvision, with the same weights.
 
 Both have the background as class 0 with a logit of its own.  torchvision detects it like any
 other class and ours never does, so its logits are low here, as training makes them.
@@ -50,7 +50,7 @@ BATCHES: list[tuple[Sizes, list[dict[str, Any]]]] = [
 
 
 def spread_out(head: Any, last: str, levels: list[torch.Tensor], deviation: float) -> None:
-    """Scale a head so that its outputs differ from place to place, as a trained network's."""
+    """Scale a head so that its outputs vary over positions, as after training."""
     for layer in head.conv.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
@@ -60,7 +60,7 @@ def spread_out(head: Any, last: str, levels: list[torch.Tensor], deviation: floa
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Any, Any]:
-    """The same network twice; norms fit the activations, some scores pass the threshold."""
+    """The same network in torchvision and Lucid; some scores pass the threshold."""
     torch.manual_seed(0)
     theirs = torchvision.models.detection.retinanet_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=NUM_CLASSES
@@ -124,7 +124,7 @@ def test_features_logits_and_offsets(double: tuple[Any, Any]) -> None:
 
 
 def with_area(found: Any) -> Any:
-    """Detections without those that the image's border leaves nothing of: they have no IoU."""
+    """Remove detections without area, which have no IoU."""
     boxes = found["boxes"]
     kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
     return {key: value[kept] for key, value in found.items()}
@@ -149,7 +149,7 @@ def detected(pair: tuple[Any, Any], case: tuple[Sizes, int, int], dtype: Any) ->
 
 
 def published(case: tuple[Sizes, int, int], dtype: Any, agreement: Any) -> Any:
-    """The same agreement, which the page of parity has from now on."""
+    """Record the agreement for the comparison page."""
     sizes, min_size, max_size = case
     row = DetectionRow(50, sizes_text(sizes), min_size, max_size, np.dtype(dtype).name, agreement)
     parity.RETINANET_DETECTIONS.append(row)
@@ -157,7 +157,7 @@ def published(case: tuple[Sizes, int, int], dtype: Any, agreement: Any) -> Any:
 
 
 def test_a_file_as_torch_saves_it(pair: tuple[Any, Any], tmp_path: Path) -> None:
-    """Opened without naming a model, as ``lucid detect --weights`` does."""
+    """Load without a model name, as ``lucid detect --weights`` does."""
     _, theirs = pair
     path = tmp_path / "retinanet_resnet50_fpn_coco.pth"
     torch.save(theirs.state_dict(), path)

@@ -1,4 +1,4 @@
-"""Detections handed to supervision's trackers, filters and annotators, and taken back."""
+"""Detections converted to supervision and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("background", "cat", "dog")
 
 @pytest.mark.filterwarnings("ignore:OpenCV:UserWarning")  # it can do without, and says so
 @pytest.mark.parametrize("count", [2, 0])
-def test_supervision_takes_our_detections_and_we_theirs(count: int) -> None:
+def test_round_trip_through_supervision(count: int) -> None:
     supervision = pytest.importorskip("supervision", reason="supervision is not installed")
     found = {key: value[:count] for key, value in FOUND.items()}
     theirs = supervision.Detections(**convert.to_supervision(found, NAMES))

@@ -46,14 +46,14 @@ OTHERS = {"Theirs", "np", "pytest", "theirs", "torch", "warnings"}
 
 
 def root(node: ast.AST) -> str | None:
-    """The name that a chain of attributes and calls begins with."""
+    """First name of a chain of attributes and calls."""
     while isinstance(node, (ast.Attribute, ast.Call, ast.Subscript)):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
 def named(source: str) -> set[str]:
-    """What a module names of Lucid's."""
+    """Names of Lucid used in a module."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and root(node) not in OTHERS:
@@ -72,7 +72,7 @@ def compared() -> set[str]:
     return set().union(*(named(path.read_text(encoding="utf-8")) for path in sources))
 
 
-def test_what_the_sources_name_is_understood() -> None:
+def test_names_used_in_sources() -> None:
     source = "def conv2d(): ...\ncompare(lucid.exp, torch.sin, x.tanh(), getattr(lucid, 'cos'))"
     assert named(source) == {"conv2d", "exp", "tanh", "cos"}
 
@@ -94,7 +94,7 @@ def test_every_layer_loss_optimizer_and_scheduler_is_compared(compared: set[str]
 
 
 def test_every_method_is_an_operation_that_is_compared() -> None:
-    """Methods delegate to the operation of their name, so that one comparison is enough."""
+    """Methods delegate to the operation of their name, so one comparison suffices."""
     methods = {
         name
         for name, value in vars(lucid.Tensor).items()

@@ -1,4 +1,4 @@
-"""The functions behind layers beside PyTorch's: gradients by weights and biases, too.
+"""Comparison of functions with PyTorch, including gradients of weights and biases.
 
 The layers have what settings allow; here weights are inputs, batches may be empty, and
 what no layer of PyTorch's has is compared with its parts.
@@ -32,7 +32,7 @@ DTYPES = pytest.mark.parametrize("dtype", TOLERANCE)
 
 
 class Drawn(NamedTuple):
-    """Arrays to differentiate by, and what follows them."""
+    """Differentiable arrays, and other arguments."""
 
     arrays: list[np.ndarray]
     settings: tuple[Any, ...] = ()
@@ -44,7 +44,7 @@ def normal(rng: Rng, *shape: int) -> np.ndarray:
 
 
 def images(rng: Rng, channels: int, least: int = 5) -> np.ndarray:
-    """A batch, now and then an empty one."""
+    """Batch size, sometimes 0."""
     batch = 0 if rng.random() < 0.1 else int(rng.integers(1, 4))
     return normal(rng, batch, channels, *(int(n) for n in rng.integers(least, 12, 2)))
 
@@ -136,7 +136,7 @@ def layer_norm(rng: Rng) -> Drawn:
 
 
 def dropout(rng: Rng) -> Drawn:
-    """Where nothing is left to chance."""
+    """With probability 0 or 1."""
     p = float(rng.choice([0.0, 1.0]))
     return Drawn([normal(rng, *random_shape(rng))], (p, bool(rng.integers(2))))
 
@@ -178,7 +178,7 @@ def test_function(name: str, dtype: str) -> None:
 
 @DTYPES
 @pytest.mark.parametrize("name", ["group_norm", "layer_norm"])
-def test_weights_and_biases_of_normalisation(name: str, dtype: str) -> None:
+def test_weights_and_biases_of_normalization(name: str, dtype: str) -> None:
     for seed in range(CONFIGURATIONS):
         rng = np.random.default_rng(seed)
         (x,), (over,), options = FUNCTIONS[name](rng)
@@ -194,7 +194,7 @@ def test_weights_and_biases_of_normalisation(name: str, dtype: str) -> None:
 @DTYPES
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm(training: bool, dtype: str) -> None:
-    """With the running statistics that it leaves behind."""
+    """Including the updated running statistics."""
     for seed in range(CONFIGURATIONS):
         rng = np.random.default_rng(seed)
         channels = int(rng.integers(1, 6))
@@ -219,8 +219,8 @@ def test_batch_norm(training: bool, dtype: str) -> None:
 
 @DTYPES
 @pytest.mark.parametrize("training", [False, True])
-def test_what_follows_batch_norm(training: bool, dtype: str) -> None:
-    """A residual and ReLU in the same pass, here; one after the other in PyTorch."""
+def test_fused_residual_and_activation_of_batch_norm(training: bool, dtype: str) -> None:
+    """Fused residual and ReLU, compared with separate operations in PyTorch."""
     for seed in range(CONFIGURATIONS):
         rng = np.random.default_rng(seed)
         c = int(rng.integers(1, 6))
@@ -280,7 +280,7 @@ def test_convolution_padded_unevenly(dtype: str) -> None:
 
 @DTYPES
 def test_frozen_batch_norm(dtype: str) -> None:
-    """As PyTorch's batch normalisation in evaluation; in training, too, and without parameters."""
+    """Equals PyTorch's batch norm in evaluation, also in training mode; has no parameters."""
     for seed in range(CONFIGURATIONS):
         rng = np.random.default_rng(seed)
         channels, eps = int(rng.integers(1, 9)), float(rng.choice([0.0, 1e-5, 1e-2]))
@@ -296,8 +296,8 @@ def test_frozen_batch_norm(dtype: str) -> None:
 
 
 @DTYPES
-def test_layers_in_a_row(dtype: str) -> None:
-    """With one state dict for both, and gradients of every parameter."""
+def test_sequence_of_layers(dtype: str) -> None:
+    """Same state dict for both, and gradients of all parameters."""
     for seed in range(CONFIGURATIONS):
         rng = np.random.default_rng(seed)
         a, b, size = (int(n) for n in rng.integers(2, 6, 3))

@@ -1,4 +1,4 @@
-"""Layers beside PyTorch's, of the same weights: outputs, gradients, parameters, buffers."""
+"""Comparison of layers with PyTorch: outputs, gradients, parameters, buffers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def conv2d(rng: Rng) -> Drawn:
 
 
 def winograd(rng: Rng) -> Drawn:
-    """3 x 3 filters at stride 1 over more channels, which have a way of their own."""
+    """3x3 filters at stride 1 with more channels, for Winograd convolution."""
     inputs, outputs = (int(n) for n in rng.integers(4, 20, 2))
     return image(rng, inputs), (inputs, outputs, 3), {"padding": size(rng, 0, 1)}
 
@@ -137,13 +137,13 @@ def group_norm(rng: Rng) -> Drawn:
 
 def layer_norm(rng: Rng) -> Drawn:
     shape = tuple(n + 2 for n in full_shape(rng, 1))
-    normalised = shape[int(rng.integers(len(shape))) :]
+    normalized = shape[int(rng.integers(len(shape))) :]
     options = {
         "eps": float(rng.choice([1e-5, 1e-3])),
         "elementwise_affine": bool(rng.integers(2)),
         "bias": bool(rng.integers(2)),
     }
-    return shape, (normalised[0] if len(normalised) == 1 else normalised,), options
+    return shape, (normalized[0] if len(normalized) == 1 else normalized,), options
 
 
 def linear(rng: Rng) -> Drawn:
@@ -165,7 +165,7 @@ def upsample(rng: Rng) -> Drawn:
 
 
 def factor(rng: Rng) -> float:
-    """A whole number, one with a decimal, or any, that leaves a pixel of four."""
+    """An integer, decimal or arbitrary scale factor that keeps at least one pixel of four."""
     kind = rng.random()
     if kind < 0.3:
         return float(rng.integers(1, 5))
@@ -217,7 +217,7 @@ LAYERS: dict[str, tuple[str, Callable[[Rng], Drawn]]] = {
 
 
 def pair_of_layers(name: str, drawn: Drawn, dtype: str, rng: Rng) -> tuple[Any, Any]:
-    """The layer here and in PyTorch, with the same random parameters and buffers."""
+    """The layer in Lucid and PyTorch, with the same random parameters and buffers."""
     _, arguments, options = drawn
     ours = getattr(nn, name)(*arguments, **options).to(dtype)
     theirs = getattr(torch.nn, name)(*arguments, **options).to(getattr(torch, dtype))
@@ -231,7 +231,7 @@ def pair_of_layers(name: str, drawn: Drawn, dtype: str, rng: Rng) -> tuple[Any, 
 
 
 def fits(theirs: Any, shape: tuple[int, ...]) -> bool:
-    """Whether PyTorch takes the input at all; where it does not, nor may we."""
+    """Whether PyTorch accepts the input; Lucid must refuse the others."""
     try:
         with quiet_torch():
             theirs(torch.zeros(shape, dtype=torch.float32))
@@ -276,7 +276,7 @@ def compare_layers(ours: Any, theirs: Any, x: np.ndarray, dtype: str) -> None:
 
 
 def test_every_layer_is_compared() -> None:
-    """The others are containers, losses, or have an oracle elsewhere."""
+    """Other modules are containers, losses, or tested elsewhere."""
     elsewhere = {"ConvNormAct", "FrozenBatchNorm2d", "ModuleDict", "ModuleList", "Sequential"}
     elsewhere |= {"SqueezeExcitation", "StochasticDepth"}  # torchvision's
     elsewhere |= {"Hardsigmoid"}  # as a function: PyTorch's gradient has float32's accuracy only
@@ -293,8 +293,8 @@ def test_every_layer_is_compared() -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("norm", ["batch", "frozen", None])
-def test_the_fused_layer_is_its_three_parts(norm: str | None, dtype: str) -> None:
-    """Convolution, normalisation, a residual and ReLU, in PyTorch one after the other."""
+def test_conv_norm_act_equals_its_parts(norm: str | None, dtype: str) -> None:
+    """Convolution, normalization, residual and ReLU, as separate operations in PyTorch."""
     for seed in range(CONFIGURATIONS):
         rng = np.random.default_rng(seed)
         inputs, outputs, stride = (int(n) for n in rng.integers(1, 4, 3))
@@ -323,7 +323,7 @@ def test_the_fused_layer_is_its_three_parts(norm: str | None, dtype: str) -> Non
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_squeeze_excitation_beside_torchvision(dtype: str) -> None:
+def test_squeeze_excitation_equals_torchvision(dtype: str) -> None:
     from torchvision_cpu import torchvision
 
     for seed in range(CONFIGURATIONS):
@@ -343,10 +343,10 @@ def test_squeeze_excitation_beside_torchvision(dtype: str) -> None:
 @pytest.mark.parametrize("mode", ["row", "batch"])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("p", [0.0, 1.0])
-def test_stochastic_depth_beside_torchvision(
+def test_stochastic_depth_equals_torchvision(
     p: float, training: bool, mode: str, dtype: str
 ) -> None:
-    """Where nothing is left to chance."""
+    """With probability 0 or 1."""
     from torchvision_cpu import torchvision
 
     x = np.random.default_rng(0).standard_normal((4, 3, 2))

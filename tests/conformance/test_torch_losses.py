@@ -104,7 +104,7 @@ def test_probabilities_of_classes(reduction: str, dtype: str) -> None:
 
 @DTYPES
 @REDUCTIONS
-def test_yes_or_no(reduction: str, dtype: str) -> None:
+def test_binary_cross_entropy(reduction: str, dtype: str) -> None:
     for rng in generators():
         shape = (full_shape if reduction == "mean" else random_shape)(rng)
         factors: dict[str, Callable[..., Any] | None] = {

@@ -53,7 +53,7 @@ def test_reshape_and_flatten(dtype: str) -> None:
 
 
 @DTYPES
-def test_orders_of_axes(dtype: str) -> None:
+def test_permutations(dtype: str) -> None:
     for rng in generators():
         shape = random_shape(rng, 1)
         order = [int(i) for i in rng.permutation(len(shape))]
@@ -193,7 +193,7 @@ def test_pad(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "name"), [("reflect", "reflect"), ("edge", "replicate"), ("wrap", "circular")]
 )
-def test_pad_by_what_is_there(mode: str, name: str, dtype: str) -> None:
+def test_pad_modes(mode: str, name: str, dtype: str) -> None:
     """PyTorch extends one to three of the last axes, behind one or two others."""
     for rng in generators():
         padded = int(rng.integers(1, 4))
@@ -211,7 +211,7 @@ def test_pad_by_what_is_there(mode: str, name: str, dtype: str) -> None:
 
 
 @DTYPES
-def test_pad_that_takes_away(dtype: str) -> None:
+def test_negative_pad(dtype: str) -> None:
     for rng in generators():
         shape = tuple(n + 4 for n in full_shape(rng, 1))
         widths = rng.integers(-2, 3, 2 * int(rng.integers(1, len(shape) + 1))).tolist()
@@ -334,7 +334,7 @@ def test_unique_nonzero_and_one_hot() -> None:
         )
 
 
-def test_unique_slices_and_one_hot_of_as_many_as_needed() -> None:
+def test_unique_slices_and_inferred_one_hot() -> None:
     for rng in generators():
         shape = full_shape(rng, 1, 3)
         axis = one_axis(rng, len(shape))

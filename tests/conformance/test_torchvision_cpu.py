@@ -12,7 +12,7 @@ from lucid_models_detection import roi_align
 
 
 @pytest.mark.parametrize("aligned", [False, True])
-def test_inside_the_map_it_is_the_pure_version(aligned: bool) -> None:
+def test_equals_the_python_version_inside_the_map(aligned: bool) -> None:
     rng = np.random.default_rng(0)
     features = torch.from_numpy(rng.standard_normal((2, 5, 9, 13))).requires_grad_()
     corner = rng.uniform(4, 15, (20, 2))
@@ -31,12 +31,12 @@ def test_inside_the_map_it_is_the_pure_version(aligned: bool) -> None:
     ("top", "bottom", "expected"),
     [
         (1.0, 2.0, 1.0),
-        (3.0, 4.0, 1.0),  # samples at 3.25 and 3.75: past the last centre, held to it
+        (3.0, 4.0, 1.0),  # samples at 3.25 and 3.75: past the last center, held to it
         (3.6, 3.9, 0.5),  # as high as a pixel at least, so samples at 3.85 and 4.35
         (3.9, 4.0, 0.0),  # at 4.15 and 4.65
     ],
 )
-def test_past_the_border_there_is_nothing(top: float, bottom: float, expected: float) -> None:
+def test_samples_outside_the_map_are_zero(top: float, bottom: float, expected: float) -> None:
     """Of a map of ones four pixels high; torchvision's pure version would always say 1."""
     rois = np.array([[0, 0.5, top, 2.5, bottom]], np.float32)
     theirs = torchvision.ops.roi_align(torch.ones(1, 1, 4, 4), torch.from_numpy(rois), 1, 1.0, 2)

@@ -30,7 +30,7 @@ NAMES = ["resnet_18", "resnet_50", "resnext_50_32x4d", "wide_resnet_50_2"]
 
 
 def with_statistics(model: Any) -> Any:
-    """Normalisations that are not the identity, so that a mistake in them would show."""
+    """Normalizations that are not the identity, so that a mistake in them would show."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -90,7 +90,7 @@ def test_classify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture(scope="module")
 def detector() -> Iterator[Any]:
-    """torchvision's detector of COCO's classes, weights random, normalisations fitting."""
+    """torchvision's detector of COCO's classes, weights random, normalizations fitting."""
     torch.manual_seed(0)
     theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=91
@@ -136,7 +136,7 @@ def as_of_old(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     renamed = {}
     for key, value in state.items():
         if key.endswith("num_batches_tracked"):
-            continue  # their normalisations were frozen ones
+            continue  # their normalizations were frozen ones
         for block in ("inner_blocks", "layer_blocks"):
             for i in range(4):
                 key = key.replace(f"fpn.{block}.{i}.0.", f"fpn.{block}.{i}.")
@@ -147,7 +147,7 @@ def as_of_old(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_detect(
     detector: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    """As published: old names, the legacy form, and an epsilon of 0 in the normalisations."""
+    """As published: old names, the legacy form, and an epsilon of 0 in the normalizations."""
     weights, photo = tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", tmp_path / "photo.png"
     torch.save(as_of_old(detector.state_dict()), weights, _use_new_zipfile_serialization=False)
     (image,) = pictures([(200, 260)], seed=3)
