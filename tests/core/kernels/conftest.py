@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
+
+from lucid import kernels
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,6 +38,30 @@ def numerical_gradient() -> Callable[..., Array]:
         return result
 
     return gradient
+
+
+@pytest.fixture
+def use_threads() -> Generator[Callable[[int], None], None, None]:
+    """Set the number of threads for one test."""
+    before = kernels.get_num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
+
+
+@pytest.fixture
+def assert_thread_invariant(use_threads: Callable[[int], None]) -> Callable[..., None]:
+    """Assert that a function returns bitwise equal arrays for several numbers of threads."""
+
+    def check(run: Callable[[], Iterable[Array]], counts: Iterable[int] = (1, 2, 3)) -> None:
+        results = []
+        for count in counts:
+            use_threads(count)
+            results.append(list(run()))
+        for other in results[1:]:
+            for expected, actual in zip(results[0], other, strict=True):
+                np.testing.assert_array_equal(actual, expected)
+
+    return check
 
 
 def _strided(x: Array) -> Array:

@@ -106,20 +106,13 @@ def test_weight_gradient_with_units_of_any_size(places, monkeypatch):
 
 
 @needs_unit
-def test_threads_do_not_change_results():
-    before = kernels.get_num_threads()
+def test_threads_do_not_change_results(assert_thread_invariant):
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 64, 14, 14), (96, 64, 3, 3)))
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-    results = []
-    try:
-        for threads in (1, 2, 3):
-            kernels.set_num_threads(threads)
-            y = kernels.conv2d.compiled(x, w, None, *options)
-            gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
-            gw = kernels.conv2d_weight_gradient.compiled(y, x, w.shape, *options)
-            results.append((y, gx, gw))
-    finally:
-        kernels.set_num_threads(before)
-    for other in results[1:]:
-        for one, same in zip(results[0], other, strict=True):
-            np.testing.assert_array_equal(one, same)
+
+    def run():
+        y = kernels.conv2d.compiled(x, w, None, *options)
+        gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
+        return y, gx, kernels.conv2d_weight_gradient.compiled(y, x, w.shape, *options)
+
+    assert_thread_invariant(run)

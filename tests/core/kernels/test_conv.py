@@ -36,14 +36,6 @@ def draw(*shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-@pytest.fixture
-def use_threads():
-    """Set the number of threads for one test."""
-    before = kernels.get_num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
-
-
 def looped(x, w, bias, stride, padding, dilation, groups):
     """Convolve by the definition, one element at a time."""
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
@@ -304,17 +296,12 @@ def test_images_smaller_than_the_window(
             np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
-def test_threads_do_not_change_results(use_threads):
+def test_threads_do_not_change_results(assert_thread_invariant):
     """The partition of sums does not depend on the number of threads."""
     x = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
     g = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
     options = ((8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-    results = []
-    for threads in (1, 2, 3):
-        use_threads(threads)
-        results.append(kernels.conv2d_weight_gradient.compiled(g, x, *options))
-    for result in results:
-        np.testing.assert_array_equal(result, results[0])
+    assert_thread_invariant(lambda: [kernels.conv2d_weight_gradient.compiled(g, x, *options)])
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -348,21 +335,18 @@ def test_weight_gradients_of_many_small_images(side, kernel, groups):
         ((1, 96, 40, 8), 64, 3),
     ],
 )
-def test_threads_do_not_change_sums(shape, outputs, side, use_threads, monkeypatch):
+def test_threads_do_not_change_sums(shape, outputs, side, assert_thread_invariant, monkeypatch):
     """Also for images so large that channels are processed in chunks."""
     monkeypatch.setenv("LUCID_WINOGRAD", "0")
     x, w = draw(*shape), draw(outputs, shape[1], side, side)
     options = ((1, 1), ((side // 2, side // 2),) * 2, (1, 1), 1)
     g = draw(shape[0], outputs, *shape[2:])
-    results = []
-    for threads in (1, 2, 3, 5):
-        use_threads(threads)
+
+    def run():
         y = kernels.conv2d.compiled(x, w, None, *options)
-        gx = kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options)
-        results.append((y, gx))
-    for y, gx in results:
-        np.testing.assert_array_equal(y, results[0][0])
-        np.testing.assert_array_equal(gx, results[0][1])
+        return y, kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options)
+
+    assert_thread_invariant(run, (1, 2, 3, 5))
 
 
 def test_foreign_layouts():

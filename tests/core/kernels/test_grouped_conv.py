@@ -138,21 +138,13 @@ def test_nan_stays_in_its_group(width, groups, monkeypatch):
     assert not np.isfinite(result[:, :width]).any()
 
 
-def test_threads_do_not_change_results():
+def test_threads_do_not_change_results(assert_thread_invariant):
     x, w = draw(2, 3 * NR + 4, 30, 30), draw(3 * NR + 4, 4, 3, 3)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), len(w) // 4)
-    before = kernels.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2, 3):
-            kernels.set_num_threads(threads)
-            y = kernels.conv2d.compiled(x, w, None, *options)
-            gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
-            results.append(
-                (y, gx, kernels.conv2d_weight_gradient.compiled(y, x, w.shape, *options))
-            )
-    finally:
-        kernels.set_num_threads(before)
-    for result in results[1:]:
-        for one, other in zip(results[0], result, strict=True):
-            np.testing.assert_array_equal(one, other)
+
+    def run():
+        y = kernels.conv2d.compiled(x, w, None, *options)
+        gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
+        return y, gx, kernels.conv2d_weight_gradient.compiled(y, x, w.shape, *options)
+
+    assert_thread_invariant(run)

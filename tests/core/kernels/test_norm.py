@@ -84,14 +84,14 @@ class TestByHand:
     def test_nothing_to_normalize(self, form):
         for shape in ((0, 3, 2, 2), (2, 3, 0, 4), (2, 0, 3, 3)):
             x = np.zeros(shape, np.float32)
-            y, mean, variance, inverse_std, line = getattr(kernels.batch_norm, form)(
+            y, mean, variance, inverse_std, affine = getattr(kernels.batch_norm, form)(
                 x, None, None, EPS, x, "relu"
             )
             assert y.shape == shape
             np.testing.assert_array_equal(mean, np.zeros(shape[1]))
             np.testing.assert_array_equal(variance, np.zeros(shape[1]))
             gradients = getattr(kernels.batch_norm_backward, form)(
-                y, x, y, None, mean, inverse_std, line, "relu", True
+                y, x, y, None, mean, inverse_std, affine, "relu", True
             )
             shapes = [gradient.shape for gradient in gradients]
             assert shapes == [shape, (shape[1],), (shape[1],), shape]
@@ -129,10 +129,10 @@ class TestByDifferences:
             added = residual if with_residual else None
             return getattr(kernels.batch_norm, form)(x, weight, bias, EPS, added, activation)
 
-        y, mean, _, inverse_std, line = forward()
+        y, mean, _, inverse_std, affine = forward()
         kept = y if activation == "relu" else residual
         gx, gweight, gbias, gresidual = getattr(kernels.batch_norm_backward, form)(
-            g, x, kept, weight, mean, inverse_std, line, activation, with_residual
+            g, x, kept, weight, mean, inverse_std, affine, activation, with_residual
         )
         for gradient, name, value in (
             (gx, "x", x), (gweight, "weight", weight), (gbias, "bias", bias),
@@ -201,10 +201,10 @@ def test_compiled_batch_norm_matches_reference(
         assert actual.dtype == dtype
     assert kernels.is_channels_last(results[0])
 
-    y, mean, _, inverse_std, line = expected
+    y, mean, _, inverse_std, affine = expected
     given_y = activation == "relu" and with_residual
     if not given_y:
-        seen = (x - mean[:, None, None]) * line[0][:, None, None] + line[1][:, None, None]
+        seen = (x - mean[:, None, None]) * affine[0][:, None, None] + affine[1][:, None, None]
         seen += residual if with_residual else 0
         for corner in CORNERS.get(activation, []):
             beside = seen - corner
@@ -216,7 +216,7 @@ def test_compiled_batch_norm_matches_reference(
         weight,
         mean,
         inverse_std,
-        line,
+        affine,
         activation,
         with_residual,
     )
@@ -300,7 +300,7 @@ def test_relu_mask_is_the_same_forward_and_backward(form, channels):
     # A bias that moves the first pixel of each channel to 0, up to a bit or two.
     bias = -batch_norm(x, weight, None, EPS, None, None)[0][0, :, 0, 0]
     bias = np.nextafter(bias, rng.standard_normal(channels).astype(np.float32))
-    y, mean, _, inverse_std, line = batch_norm(x, weight, bias, EPS, None, "relu")
+    y, mean, _, inverse_std, affine = batch_norm(x, weight, bias, EPS, None, "relu")
     passed = y[0, :, 0, 0] > 0
     assert np.abs(y[0, :, 0, 0]).max() < 1e-6
     if channels == 400:
@@ -308,7 +308,7 @@ def test_relu_mask_is_the_same_forward_and_backward(form, channels):
     g = np.zeros_like(x)
     g[0, :, 0, 0] = 1
     gx, _, gbias, _ = getattr(kernels.batch_norm_backward, form)(
-        g, x, None, weight, mean, inverse_std, line, "relu", False
+        g, x, None, weight, mean, inverse_std, affine, "relu", False
     )
     np.testing.assert_array_equal(gbias, passed)
     np.testing.assert_array_equal(gx.any((0, 2, 3)), passed)
@@ -322,31 +322,22 @@ def test_constant_channel_is_zero(form):
     np.testing.assert_array_equal(y, 0)
 
 
-def test_threads_do_not_change_results():
+def test_threads_do_not_change_results(assert_thread_invariant):
     shape = (4, 64, 48, 48)  # several ranges
     x, g, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))
     weight, bias = np.ones(64, np.float32), np.zeros(64, np.float32)
 
     def run():
-        y, mean, variance, inverse_std, line = kernels.batch_norm.compiled(
+        y, mean, variance, inverse_std, affine = kernels.batch_norm.compiled(
             x, weight, bias, EPS, residual, "relu"
         )
         gradients = kernels.batch_norm_backward.compiled(
-            g, x, y, weight, mean, inverse_std, line, "relu", True
+            g, x, y, weight, mean, inverse_std, affine, "relu", True
         )
         others = kernels.affine_act_backward.compiled(g, x, y, weight, True, True)
-        return [y, mean, variance, inverse_std, line, *gradients, *others]
+        return [y, mean, variance, inverse_std, affine, *gradients, *others]
 
-    threads = kernels.get_num_threads()
-    try:
-        kernels.set_num_threads(1)
-        alone = run()
-        for count in (2, 3, 7):
-            kernels.set_num_threads(count)
-            for mine, other in zip(alone, run(), strict=True):
-                np.testing.assert_array_equal(mine, other)
-    finally:
-        kernels.set_num_threads(threads)
+    assert_thread_invariant(run, (1, 2, 3, 7))
 
 
 @pytest.mark.parametrize("form", ["reference", "compiled"])
@@ -360,7 +351,7 @@ def test_donated_gradient_gives_the_same_results(form, activation, with_residual
     )
     weight, bias = (rng.standard_normal(channels).astype(np.float32) for _ in range(2))
     added = residual if with_residual else None
-    y, mean, _, inverse_std, line = kernels.batch_norm.compiled(
+    y, mean, _, inverse_std, affine = kernels.batch_norm.compiled(
         x, weight, bias, EPS, added, activation
     )
     backward = getattr(kernels.batch_norm_backward, form)
@@ -370,7 +361,7 @@ def test_donated_gradient_gives_the_same_results(form, activation, with_residual
         weight,
         mean,
         inverse_std,
-        line,
+        affine,
         activation,
         with_residual,
     )
@@ -400,8 +391,8 @@ def test_foreign_layouts(foreign):
     for actual, wanted in zip(results, expected, strict=True):
         np.testing.assert_array_equal(actual, wanted)
         assert actual.dtype == np.float32
-    y, mean, _, inverse_std, line = expected
-    arrays = (g, x, y, weight, mean, inverse_std, line)
+    y, mean, _, inverse_std, affine = expected
+    arrays = (g, x, y, weight, mean, inverse_std, affine)
     expected = kernels.batch_norm_backward.compiled(*arrays, "relu", True)
     results = kernels.batch_norm_backward.compiled(*map(foreign, arrays), "relu", True)
     for actual, wanted in zip(results, expected, strict=True):

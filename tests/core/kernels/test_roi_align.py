@@ -240,7 +240,7 @@ def test_foreign_layouts(foreign):
     )
 
 
-def test_threads_do_not_change_results():
+def test_threads_do_not_change_results(assert_thread_invariant):
     """Overlapping regions, whose gradients add up in the same pixels."""
     x = rng.standard_normal((2, 32, 40, 40)).astype(np.float32)
     corner = rng.uniform(0, 100, (60, 2))
@@ -251,13 +251,4 @@ def test_threads_do_not_change_results():
         y = kernels.roi_align.compiled(x, rois, 0.25, (7, 7), 2, False)
         return y, kernels.roi_align_backward.compiled(y, rois, x.shape, 0.25, 2, False)
 
-    threads = kernels.get_num_threads()
-    try:
-        kernels.set_num_threads(1)
-        alone = run()
-        for count in (2, 5):
-            kernels.set_num_threads(count)
-            for mine, other in zip(alone, run(), strict=True):
-                np.testing.assert_array_equal(mine, other)
-    finally:
-        kernels.set_num_threads(threads)
+    assert_thread_invariant(run, (1, 2, 5))
