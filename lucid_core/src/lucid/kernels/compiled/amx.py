@@ -29,8 +29,10 @@ from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
+    call_emitted,
     constant,
     load_address,
+    new_function,
     pointer,
 )
 
@@ -108,9 +110,7 @@ def _multiply(b: Any, sums: int, rows: int, columns: int) -> None:
 def _function(module: Any, name: str, count: int, emit: Callable[..., None]) -> Any:
     """Return the function of ``count`` int64 arguments, emitted once per module."""
     if name not in module.globals:
-        function = ir.Function(module, ir.FunctionType(_VOID, [ADDRESS] * count), name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
+        function = new_function(module, name, count)
         b = ir.IRBuilder(function.append_basic_block("entry"))
         emit(b, *function.args)
         b.ret_void()
@@ -379,12 +379,7 @@ def _emit_configure(b: Any, rows: Any) -> None:
 
 def _make_intrinsic(name: str, emit: Callable[..., None], count: int) -> Any:
     """Return the signature of an intrinsic of ``count`` int64, and its code generator."""
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_function(b.module, f"lucid_amx_{name}", count, emit), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * count), generate
+    return call_emitted(lambda m: _function(m, f"lucid_amx_{name}", count, emit), count)
 
 
 def _configure_tiles(context: Any, rows: Any) -> Any:

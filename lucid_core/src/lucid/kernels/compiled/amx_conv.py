@@ -200,29 +200,11 @@ def _split_panel(
 
 @kernel
 def _convolve(
-    start: int,
-    stop: int,
-    x: Array,
-    panels: Array,
-    bias: Array,
-    residual: Array,
-    y: Array,
-    grid: Pair,
-    in_stride: Pair,
-    phases: Array,
-    taps: Array,
-    origin: Pair,
-    extra_rows: int,
-    pitch: int,
-    first: Pair,
-    out_stride: Pair,
-    tasks: Pair,
-    groups: int,
-    length: int,
-    chunk: int,
-    margins: Pair,
-    flags: int,
-) -> None:
+    start: int, stop: int, x: Array, panels: Array, bias: Array, residual: Array, y: Array,
+    grid: Pair, in_stride: Pair, phases: Array, taps: Array, origin: Pair, extra_rows: int,
+    pitch: int, first: Pair, out_stride: Pair, tasks: Pair, groups: int, length: int, chunk: int,
+    margins: Pair, flags: int,
+) -> None:  # fmt: skip
     """Items start..stop-1: groups x ``tasks``, which are strips of lines x bands of panels.
 
     Each tap reads ``length`` elements from a group's first channel on, ``chunk`` at a time.  With

@@ -91,23 +91,10 @@ def _find_pixels(
 
 @kernel
 def _accumulate(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    total: Array,
-    stride: Pair,
-    phases: Array,
-    taps: Array,
-    origin: Pair,
-    extra_rows: int,
-    pitch: int,
-    length: int,
-    groups: int,
-    bands: int,
-    height: int,
-    units_at_once: int,
-) -> None:
+    start: int, stop: int, g: Array, x: Array, total: Array, stride: Pair, phases: Array,
+    taps: Array, origin: Pair, extra_rows: int, pitch: int, length: int, groups: int, bands: int,
+    height: int, units_at_once: int,
+) -> None:  # fmt: skip
     """Items start..stop-1: (partial sum, group, band of its output channels).
 
     ``total`` is (parts, groups, padded outputs, taps, padded length); a unit is ``height`` lines
@@ -239,19 +226,9 @@ def amx_weight_gradient(
     bands = max(1, min(padded // WIDTH, -(-bands // wanted) * wanted))
     total = empty((parts, groups, padded, rows * columns, wide), np.float32)
     parallel_for(
-        _accumulate,
-        parts * groups * bands,
-        g,
-        x,
-        total,
-        stride,
-        *planes,
-        length,
-        groups,
-        bands,
-        height,
-        max(1, _MAX_POSITIONS // (-(-(height * planes.pitch) // BLOCK) * BLOCK)),
-    )
+        _accumulate, parts * groups * bands, g, x, total, stride, *planes, length, groups, bands,
+        height, max(1, _MAX_POSITIONS // (-(-(height * planes.pitch) // BLOCK) * BLOCK)),
+    )  # fmt: skip
     if parts > 1:
         parallel_for(sum_partials, size, total.reshape(parts, size), grain=1 << 16)
     result = total[0, :, :per_group, :, :length]

@@ -29,6 +29,7 @@ from lucid.kernels.compiled.vector_ir import (
     constant,
     load_vector,
     multiply_add,
+    new_function,
     splat,
     store_vector,
 )
@@ -84,9 +85,7 @@ def _function(module: Any) -> Any:
     name = f"lucid_activate_{VL}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 3), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, 3)
     address, size, flags = function.args
     entry, done = (function.append_basic_block(label) for label in ("entry", "done"))
     b = ir.IRBuilder(entry)

@@ -23,7 +23,6 @@ from lucid.kernels.compiled.implicit_gemm import Grid, find_addresses, partition
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.microkernel import ADD, MR, NR
 from lucid.kernels.compiled.vector_ir import (
-    ADDRESS,
     FLOAT,
     NUM_REGISTERS,
     VL,
@@ -34,6 +33,7 @@ from lucid.kernels.compiled.vector_ir import (
     load_address,
     load_vector,
     multiply_add,
+    new_function,
     pointer,
     shuffle,
     store_vector,
@@ -71,10 +71,7 @@ def _emit(module: Any, width: int) -> Any:
     if name in module.globals:
         return module.globals[name]
     size, columns = rows_at_once(width), range(_NV)
-    function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
-    function = ir.Function(module, function_type, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, _ARGUMENTS)
     a, segments, shift, weights, y, y_base, bias, r_base, flags, ld = function.args
     entry, loop, out = (function.append_basic_block(label) for label in ("entry", "loop", "out"))
 
@@ -180,24 +177,10 @@ multiply_grouped: Any = intrinsic(_multiply_grouped)
 
 @kernel
 def _convolve(
-    start: int,
-    stop: int,
-    x: Array,
-    panels: Array,
-    bias: Array,
-    residual: Array,
-    y: Array,
-    grid: Pair,
-    in_stride: Pair,
-    row_offsets: Array,
-    column_offsets: Array,
-    out_start: Pair,
-    out_stride: Pair,
-    tasks: Pair,
-    width: int,
-    size: int,
-    flags: int,
-) -> None:
+    start: int, stop: int, x: Array, panels: Array, bias: Array, residual: Array, y: Array,
+    grid: Pair, in_stride: Pair, row_offsets: Array, column_offsets: Array, out_start: Pair,
+    out_stride: Pair, tasks: Pair, width: int, size: int, flags: int,
+) -> None:  # fmt: skip
     """Items start..stop-1 of ``tasks``: blocks of positions x bands of panels."""
     blocks, bands = tasks
     channels = x.shape[3]
@@ -229,18 +212,11 @@ def _convolve(
             shift = min(p * NR, channels - NR) * 4
             for r in range(0, filled, size):
                 multiply_grouped(
-                    width,
-                    sources[row_block].ctypes.data + r * 8,
-                    segments,
-                    shift,
-                    panels.ctypes.data + p * k * NR * 4,
-                    targets[row_block].ctypes.data + r * 8,
-                    y.ctypes.data + shift,
-                    bias.ctypes.data + shift,
-                    residual.ctypes.data + shift,
-                    flags,
-                    MR,
-                )
+                    width, sources[row_block].ctypes.data + r * 8, segments, shift,
+                    panels.ctypes.data + p * k * NR * 4, targets[row_block].ctypes.data + r * 8,
+                    y.ctypes.data + shift, bias.ctypes.data + shift, residual.ctypes.data + shift,
+                    flags, MR,
+                )  # fmt: skip
 
 
 def pack_grouped(
@@ -312,24 +288,11 @@ def convolve_grouped(
     tasks = partition(positions, x, panels, grid, 1)
     width = channels // groups
     parallel_for(
-        _convolve,
-        tasks[0] * tasks[1],
-        x,
-        panels,
-        start,
-        y if residual is None else residual,
-        y,
-        (grid.rows, grid.columns),
-        grid.in_stride,
-        grid.row_offsets,
-        grid.column_offsets,
-        grid.out_start,
-        grid.out_stride,
-        tasks,
-        width,
-        rows_at_once(width),
+        _convolve, tasks[0] * tasks[1], x, panels, start, y if residual is None else residual, y,
+        (grid.rows, grid.columns), grid.in_stride, grid.row_offsets, grid.column_offsets,
+        grid.out_start, grid.out_stride, tasks, width, rows_at_once(width),
         (0 if residual is None else ADD) | activation,
-    )
+    )  # fmt: skip
 
 
 def _padded(a: Array, size: int) -> Array:

@@ -189,24 +189,10 @@ def _store_partial_panel(
 
 @kernel
 def _convolve(
-    start: int,
-    stop: int,
-    x: Array,
-    panels: Array,
-    bias: Array,
-    residual: Array,
-    y: Array,
-    grid: Pair,
-    in_stride: Pair,
-    row_offsets: Array,
-    column_offsets: Array,
-    out_start: Pair,
-    out_stride: Pair,
-    tasks: Pair,
-    groups: int,
-    length: int,
-    flags: int,
-) -> None:
+    start: int, stop: int, x: Array, panels: Array, bias: Array, residual: Array, y: Array,
+    grid: Pair, in_stride: Pair, row_offsets: Array, column_offsets: Array, out_start: Pair,
+    out_stride: Pair, tasks: Pair, groups: int, length: int, flags: int,
+) -> None:  # fmt: skip
     """Items start..stop-1: groups x ``tasks``, which are blocks of positions x bands of panels.
 
     The taps ``row_offsets`` x ``column_offsets`` are read as segments of ``length`` elements from a
@@ -310,24 +296,11 @@ def convolve(
     length = panels.shape[1] // (len(grid.row_offsets) * len(grid.column_offsets))
     tasks = partition(positions, x, panels, grid, groups)
     parallel_for(
-        _convolve,
-        groups * tasks[0] * tasks[1],
-        x,
-        panels,
-        start.reshape(-1),
-        y if residual is None else residual,
-        y,
-        (grid.rows, grid.columns),
-        grid.in_stride,
-        grid.row_offsets,
-        grid.column_offsets,
-        grid.out_start,
-        grid.out_stride,
-        tasks,
-        groups,
-        length,
-        (0 if residual is None else ADD) | activation,
-    )
+        _convolve, groups * tasks[0] * tasks[1], x, panels, start.reshape(-1),
+        y if residual is None else residual, y, (grid.rows, grid.columns), grid.in_stride,
+        grid.row_offsets, grid.column_offsets, grid.out_start, grid.out_stride, tasks, groups,
+        length, (0 if residual is None else ADD) | activation,
+    )  # fmt: skip
 
 
 def partition(positions: int, x: Array, panels: Array, grid: Grid, groups: int) -> Pair:

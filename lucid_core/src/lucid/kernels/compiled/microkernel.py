@@ -35,6 +35,7 @@ from lucid.kernels.compiled.vector_ir import (
     load_address,
     load_vector,
     multiply_add,
+    new_function,
     pointer,
     prefetch,
     store_vector,
@@ -125,10 +126,7 @@ def _emit(module: Any, size: int, transposed: bool, with_prefetch: bool) -> Any:
     name = f"lucid_{kind}_{size}x{_NV}x{VL}{'_prefetch' * with_prefetch}"
     if name in module.globals:
         return module.globals[name]
-    function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
-    function = ir.Function(module, function_type, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, _ARGUMENTS)
     a, segments, length, b_table, bstep, y, y_base, bias, r_base, flags, ld, prefetch_bytes = (
         function.args
     )
@@ -296,9 +294,7 @@ def _emit_copy(module: Any, width: int) -> Any:
     name = f"lucid_copy_{width}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 5), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, 5)
     target, source, count, target_step, source_step = function.args
     entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
     b = ir.IRBuilder(entry)

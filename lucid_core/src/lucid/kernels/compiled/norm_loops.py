@@ -68,16 +68,9 @@ def _add_products(
 
 @routine
 def _add_masked_products(
-    first: int,
-    last: int,
-    g: Array,
-    x: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    total: Array,
-    product: Array,
-) -> None:
+    first: int, last: int, g: Array, x: Array, mean: Array, scale: Array, shift: Array,
+    total: Array, product: Array,
+) -> None:  # fmt: skip
     """As `_add_products` with ``g`` masked by ReLU, whose input rounds as in `apply`."""
     channels = x.shape[1]
     zero = g.dtype.type(0)
@@ -114,17 +107,9 @@ def moments(start: int, stop: int, x: Array, pivot: Array, partial: Array) -> No
 
 @kernel
 def apply(
-    start: int,
-    stop: int,
-    x: Array,
-    center: Array,
-    scale: Array,
-    shift: Array,
-    residual: Array,
-    y: Array,
-    code: int,
-    with_residual: bool,
-) -> None:
+    start: int, stop: int, x: Array, center: Array, scale: Array, shift: Array, residual: Array,
+    y: Array, code: int, with_residual: bool,
+) -> None:  # fmt: skip
     """Compute ``act((x - center) * scale + shift + residual)``; item = one row."""
     channels = x.shape[1]
     zero = y.dtype.type(0)  # a plain 0 would promote to float64
@@ -150,21 +135,10 @@ def apply(
 
 @routine
 def _add_activated_products(
-    first: int,
-    last: int,
-    g: Array,
-    x: Array,
-    residual: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    code: int,
-    with_residual: bool,
-    inner: Array,
-    derivative: Array,
-    total: Array,
+    first: int, last: int, g: Array, x: Array, residual: Array, mean: Array, scale: Array,
+    shift: Array, code: int, with_residual: bool, inner: Array, derivative: Array, total: Array,
     product: Array,
-) -> None:
+) -> None:  # fmt: skip
     """As `_add_products` with ``g`` times the activation's derivative, written to ``inner``.
 
     The input of the activation is recomputed and rounds as in `apply`; ``inner`` may be ``g``.
@@ -186,20 +160,9 @@ def _add_activated_products(
 
 @kernel
 def norm_sums(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    y: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    masked: Array,
-    partial: Array,
-    code: int,
-    with_residual: bool,
-    donate: bool,
-) -> None:
+    start: int, stop: int, g: Array, x: Array, y: Array, mean: Array, scale: Array, shift: Array,
+    masked: Array, partial: Array, code: int, with_residual: bool, donate: bool,
+) -> None:  # fmt: skip
     """Sum the activation's input gradient and its product with ``x - mean``; item = one sum.
 
     The gradient is written to ``masked`` (with ``donate``, to ``g``), except without an activation
@@ -245,20 +208,9 @@ def norm_sums(
 
 @kernel
 def norm_input_gradient(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    g_scale: Array,
-    x_scale: Array,
-    offset: Array,
-    gx: Array,
-    relu: bool,
-    donate: bool,
-) -> None:
+    start: int, stop: int, g: Array, x: Array, mean: Array, scale: Array, shift: Array,
+    g_scale: Array, x_scale: Array, offset: Array, gx: Array, relu: bool, donate: bool,
+) -> None:  # fmt: skip
     """Compute ``g_scale * g - x_scale * (x - mean) - offset``; item = one row.
 
     With ``donate`` it overwrites ``g``; with ``relu``, ``g`` is masked by ReLU first.
@@ -287,19 +239,9 @@ def norm_input_gradient(
 
 @kernel
 def affine_gradients(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    y: Array,
-    scale: Array,
-    gx: Array,
-    masked: Array,
-    partial: Array,
-    relu: bool,
-    keep: bool,
-    with_scale: bool,
-) -> None:
+    start: int, stop: int, g: Array, x: Array, y: Array, scale: Array, gx: Array, masked: Array,
+    partial: Array, relu: bool, keep: bool, with_scale: bool,
+) -> None:  # fmt: skip
     """Input gradient, and sums of the masked gradient and its product with x; item = one sum."""
     rows, channels = g.shape
     zero = g.dtype.type(0)

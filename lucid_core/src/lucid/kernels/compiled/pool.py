@@ -29,16 +29,9 @@ def _grain(values_per_item: int) -> int:
 
 @kernel
 def _max_pool(
-    start: int,
-    stop: int,
-    x: Array,
-    y: Array,
-    index: Array,
-    window: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-) -> None:
+    start: int, stop: int, x: Array, y: Array, index: Array, window: Pair, stride: Pair,
+    padding: Pair, dilation: Pair,
+) -> None:  # fmt: skip
     """Item = one row of the output."""
     _, height, width, channels = x.shape
     _, out_h, out_w, _ = y.shape

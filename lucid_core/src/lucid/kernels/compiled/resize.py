@@ -54,17 +54,9 @@ def _nearest_backward(
 
 @kernel
 def _bilinear(
-    start: int,
-    stop: int,
-    x: Array,
-    y0: Array,
-    y1: Array,
-    wy: Array,
-    x0: Array,
-    x1: Array,
-    wx: Array,
-    y: Array,
-) -> None:
+    start: int, stop: int, x: Array, y0: Array, y1: Array, wy: Array, x0: Array, x1: Array,
+    wx: Array, y: Array,
+) -> None:  # fmt: skip
     """Item = one row of the output."""
     _, out_h, out_w, channels = y.shape
     one = x.dtype.type(1)
@@ -81,17 +73,9 @@ def _bilinear(
 
 @kernel
 def _bilinear_backward(
-    start: int,
-    stop: int,
-    g: Array,
-    edges: Array,
-    rows: Array,
-    weights: Array,
-    x0: Array,
-    x1: Array,
-    wx: Array,
-    gx: Array,
-) -> None:
+    start: int, stop: int, g: Array, edges: Array, rows: Array, weights: Array, x0: Array,
+    x1: Array, wx: Array, gx: Array,
+) -> None:  # fmt: skip
     """Item = one row of the input; entries edges[iy] to edges[iy + 1] - 1 are its output rows."""
     _, height, _, channels = gx.shape
     out_w = g.shape[2]

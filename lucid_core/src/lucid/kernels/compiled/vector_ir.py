@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 
 from lucid.kernels.compiled.cpu_target import target, vector_registers
 
@@ -21,10 +22,12 @@ __all__ = [
     "add_vectors",
     "apply_if",
     "broadcast",
+    "call_emitted",
     "constant",
     "load_address",
     "load_vector",
     "multiply_add",
+    "new_function",
     "pointer",
     "prefetch",
     "shuffle",
@@ -40,6 +43,24 @@ FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, VL)
 _INDEX = ir.IntType(32)
 _POINTER = ir.PointerType()
+
+
+def new_function(module: Any, name: str, arguments: int) -> Any:
+    """Add a function of int64 arguments that is not inlined."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * arguments), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    return function
+
+
+def call_emitted(emit: Callable[[Any], Any], arguments: int) -> Any:
+    """Return signature and code of an intrinsic that calls the function ``emit(module)``."""
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        b.call(emit(b.module), list(values))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * arguments), generate
 
 
 def constant(value: int) -> Any:

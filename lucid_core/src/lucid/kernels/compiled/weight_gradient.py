@@ -147,38 +147,18 @@ def _multiply(
             for r in range(MR):
                 targets[r] = (o + (r if r < filled else 0)) * total.strides[0]
             multiply_transposed(
-                block_size(filled),
-                a_shifted.ctypes.data,
-                segments[0],
-                segments[1],
-                b_shifted.ctypes.data,
-                bstep,
-                targets.ctypes.data,
-                total.ctypes.data + p * NR * 4,
-                zeros.ctypes.data,
-                0,
-                0 if fresh else ACCUMULATE,
-                MR * 4,
-                0,
-            )
+                block_size(filled), a_shifted.ctypes.data, segments[0], segments[1],
+                b_shifted.ctypes.data, bstep, targets.ctypes.data, total.ctypes.data + p * NR * 4,
+                zeros.ctypes.data, 0, 0 if fresh else ACCUMULATE, MR * 4, 0,
+            )  # fmt: skip
 
 
 @kernel
 def _accumulate(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    total: Array,
-    row_offsets: Array,
-    column_offsets: Array,
-    stride: Pair,
-    length: int,
-    groups: int,
-    bands: int,
-    image_rows: int,
+    start: int, stop: int, g: Array, x: Array, total: Array, row_offsets: Array,
+    column_offsets: Array, stride: Pair, length: int, groups: int, bands: int, image_rows: int,
     most_rows: int,
-) -> None:
+) -> None:  # fmt: skip
     """Items start..stop-1: (partial sum, group, band of its output channels).
 
     ``total`` is (parts, O, kernel rows, kernel columns, padded length).
@@ -234,17 +214,9 @@ def _accumulate(
                     sums = total[part, :, i, j]
                     if segments[0]:
                         _multiply(
-                            a,
-                            b,
-                            segments,
-                            a_table,
-                            b_table,
-                            pixel_step * NR * 4,
-                            o0,
-                            o1,
-                            sums,
+                            a, b, segments, a_table, b_table, pixel_step * NR * 4, o0, o1, sums,
                             fresh,
-                        )
+                        )  # fmt: skip
                     elif fresh:
                         sums[o0:o1] = 0
 
@@ -331,20 +303,9 @@ def weight_gradient(
     most_rows = min(image_rows * taps, image_rows * stride[0] + runs * (reach + stride[0]))
     total = empty((parts, outputs, taps, columns, padded), np.float32)
     parallel_for(
-        _accumulate,
-        parts * groups * bands,
-        g,
-        x,
-        total,
-        row_offsets,
-        column_offsets,
-        stride,
-        length,
-        groups,
-        bands,
-        image_rows,
-        most_rows,
-    )
+        _accumulate, parts * groups * bands, g, x, total, row_offsets, column_offsets, stride,
+        length, groups, bands, image_rows, most_rows,
+    )  # fmt: skip
     if parts > 1:
         parallel_for(sum_partials, size, total.reshape(parts, size), grain=1 << 16)
     result = total[0]

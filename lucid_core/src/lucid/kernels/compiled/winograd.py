@@ -183,20 +183,10 @@ def _multiply(
             for r in range(MR):
                 sources[r] = v + e * v_step + rows[q, r]
             multiply_block(
-                block_size(min(MR, count - q * MR)),
-                sources.ctypes.data,
-                1,
-                k1 - k0,
-                b_table.ctypes.data,
-                NR * 4,
-                targets[q].ctypes.data,
-                m + e * m_step,
-                zeros.ctypes.data,
-                0,
-                flags,
-                MR,
-                prefetch_bytes if q == 0 else 0,
-            )
+                block_size(min(MR, count - q * MR)), sources.ctypes.data, 1, k1 - k0,
+                b_table.ctypes.data, NR * 4, targets[q].ctypes.data, m + e * m_step,
+                zeros.ctypes.data, 0, flags, MR, prefetch_bytes if q == 0 else 0,
+            )  # fmt: skip
 
 
 @routine

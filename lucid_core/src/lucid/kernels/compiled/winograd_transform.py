@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.epilogue import emit_activation
@@ -25,10 +24,12 @@ from lucid.kernels.compiled.vector_ir import (
     VL,
     add_vectors,
     apply_if,
+    call_emitted,
     constant,
     load_address,
     load_vector,
     multiply_add,
+    new_function,
     shuffle,
     splat,
     store_vector,
@@ -127,18 +128,15 @@ def _loop_function(
     name: str,
     arguments: int,
     emit: Callable[[Any, Any, list[Any]], None],
-    step_bytes: int = 4 * VL,
+    step_bytes: int,
 ) -> Any:
     """Return a function that runs ``emit`` for each ``step_bytes`` below its last argument.
 
-    By default that is every VL channels, and the last argument is the bytes of the channels.
+    With a step of one vector, the last argument is the bytes of the channels.
     """
     if name in module.globals:
         return module.globals[name]
-    function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * arguments)
-    function = ir.Function(module, function_type, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = new_function(module, name, arguments)
     entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
     ir.IRBuilder(entry).branch(loop)
     b = ir.IRBuilder(loop)
@@ -150,6 +148,12 @@ def _loop_function(
     b.cbranch(b.icmp_signed("<", following, function.args[-1]), loop, done)
     ir.IRBuilder(done).ret_void()
     return function
+
+
+def _intrinsic(name: str, count: int, emit: Callable[..., None], step_bytes: int = 4 * VL) -> Any:
+    """Return signature and code of an intrinsic of ``count`` int64 that runs ``emit``."""
+    name = f"lucid_winograd_{name}_{VL}"
+    return call_emitted(lambda m: _loop_function(m, name, count, emit, step_bytes), count)
 
 
 def _emit_inputs(b: Any, channel: Any, arguments: list[Any]) -> None:
@@ -261,12 +265,7 @@ def _transform_input(context: Any, pixels: Any, v: Any, step: Any, bytes_: Any) 
     bytes_
         Bytes of the channels, a multiple of a vector.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_loop_function(b.module, f"lucid_winograd_in_{VL}", 4, _emit_inputs), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), generate
+    return _intrinsic("in", 4, _emit_inputs)
 
 
 def _transform_output(
@@ -292,12 +291,7 @@ def _transform_output(
     bytes_
         Bytes of the channels, a multiple of a vector.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_loop_function(b.module, f"lucid_winograd_out_{VL}", 8, _emit_outputs), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 8), generate
+    return _intrinsic("out", 8, _emit_outputs)
 
 
 def _transform_filters(
@@ -311,13 +305,7 @@ def _transform_filters(
     u, step, u_step
         First of the 36 results, step to the next one, and to those of the next filters.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        name = f"lucid_winograd_filters_{VL}"
-        b.call(_loop_function(b.module, name, 7, _emit_filters, step_bytes=1), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 7), generate
+    return _intrinsic("filters", 7, _emit_filters, step_bytes=1)
 
 
 def _transpose_squares(
@@ -331,13 +319,7 @@ def _transpose_squares(
     target, target_square
         First target square, whose rows are contiguous, and step to the next one.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        name = f"lucid_winograd_transpose_{VL}"
-        b.call(_loop_function(b.module, name, 6, _emit_transpose, step_bytes=1), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 6), generate
+    return _intrinsic("transpose", 6, _emit_transpose, step_bytes=1)
 
 
 def _transform_output_gradient(context: Any, pixels: Any, m: Any, step: Any, bytes_: Any) -> Any:
@@ -345,13 +327,7 @@ def _transform_output_gradient(context: Any, pixels: Any, m: Any, step: Any, byt
 
     It is ``A g A'``, the adjoint of :func:`_transform_output`; the table has 16 addresses.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        name = f"lucid_winograd_gradients_{VL}"
-        b.call(_loop_function(b.module, name, 4, _emit_gradients), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), generate
+    return _intrinsic("gradients", 4, _emit_gradients)
 
 
 def _transform_weight_gradient(
@@ -368,12 +344,7 @@ def _transform_weight_gradient(
     bytes_
         Bytes of the channels, a multiple of a vector.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_loop_function(b.module, f"lucid_winograd_taps_{VL}", 5, _emit_taps), list(values))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), generate
+    return _intrinsic("taps", 5, _emit_taps)
 
 
 transform_input: Any = intrinsic(_transform_input)

@@ -116,20 +116,10 @@ def _accumulate(
                     targets[r] = (o + r) * v_bytes
                 a_table[0] = d + e * d_step + o * 4
                 multiply_transposed(
-                    block_size(min(MR, outputs - o)),
-                    a_table.ctypes.data,
-                    1,
-                    count,
-                    b_table.ctypes.data,
-                    v_bytes + _PADDING,
-                    targets.ctypes.data,
-                    s + e * s_step + c,
-                    zeros.ctypes.data,
-                    0,
-                    flags,
-                    d_bytes + _PADDING,
-                    0,
-                )
+                    block_size(min(MR, outputs - o)), a_table.ctypes.data, 1, count,
+                    b_table.ctypes.data, v_bytes + _PADDING, targets.ctypes.data,
+                    s + e * s_step + c, zeros.ctypes.data, 0, flags, d_bytes + _PADDING, 0,
+                )  # fmt: skip
 
 
 @kernel
