@@ -6,7 +6,7 @@ import io
 from contextlib import redirect_stderr, redirect_stdout
 
 from lucid.cli.entry_point import run
-from lucid.testing.model_under_test import CheckError, seeded
+from lucid.testing.tested_model import CheckError, seeded
 
 __all__ = ["run_command"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.testing.model_under_test import ModelUnderTest
+    from lucid.testing.tested_model import ModelUnderTest
 
 __all__ = [
     "PROJECT_NAME",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lucid.models.info import canonicalize_name
 from lucid.testing.distribution_checks import find_plugins
-from lucid.testing.model_under_test import CheckError, CheckNotRunError
+from lucid.testing.tested_model import CheckError, CheckNotRunError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -18,7 +18,7 @@ from lucid.models.info import canonicalize_name
 from lucid.models.metadata import PluginEntryPoint, find_entry_points
 from lucid.models.suggestions import pip_install
 from lucid.scaffold.requirement import core_requirement
-from lucid.testing.model_under_test import CheckError, CheckNotRunError, ModelUnderTest, wrap_errors
+from lucid.testing.tested_model import CheckError, CheckNotRunError, ModelUnderTest, wrap_errors
 
 __all__ = [
     "check_imports",

@@ -25,7 +25,7 @@ import numpy as np
 import lucid
 from lucid import Tensor, nn, no_grad, random
 from lucid.models import ModelInfo
-from lucid.testing.model_under_test import CheckError, wrap_errors
+from lucid.testing.tested_model import CheckError, wrap_errors
 
 __all__ = ["ExampleBatch", "example_batch_of"]
 

@@ -16,7 +16,7 @@ import lucid
 from lucid import Tensor, random
 from lucid.models.builders import check_builder as check_signature
 from lucid.models.protocols import predict_function
-from lucid.testing.model_under_test import (
+from lucid.testing.tested_model import (
     CheckError,
     ModelUnderTest,
     prediction_errors,

@@ -44,8 +44,8 @@ from lucid.testing.model_checks import (
     check_seed,
     check_state_dict,
 )
-from lucid.testing.model_under_test import CheckError, CheckNotRunError, ModelUnderTest
 from lucid.testing.protocol_check import check_protocol
+from lucid.testing.tested_model import CheckError, CheckNotRunError, ModelUnderTest
 from lucid.testing.training_check import check_training_step
 
 __all__ = [

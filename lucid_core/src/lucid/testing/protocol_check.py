@@ -9,7 +9,7 @@ from typing import Any
 from lucid import random
 from lucid.errors import ProtocolError
 from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_members
-from lucid.testing.model_under_test import (
+from lucid.testing.tested_model import (
     CheckError,
     ModelUnderTest,
     prediction_errors,

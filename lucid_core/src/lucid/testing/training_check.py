@@ -10,7 +10,7 @@ import numpy as np
 from lucid.nn import Module, Parameter
 from lucid.optim import Adam
 from lucid.testing.example_batch import ExampleBatch, example_batch_of
-from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, wrap_errors
+from lucid.testing.tested_model import CheckError, ModelUnderTest, seeded, wrap_errors
 from lucid.training.losses import compute_losses, sum_losses
 
 __all__ = ["check_training_step"]
