@@ -297,7 +297,7 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "over itself": ([image, *w, "--output", image], "would be overwritten"),
         "not a directory": ([image, *w, "--output", f"{truncated}/"], "expected a directory"),
         "a folder as report": ([image, *w, "--output", results], "expected a file"),
-        "an empty list": ([f"@{empty}", *w, "--json"], "empty.txt: expected a list with a path"),
+        "an empty list": ([f"@{empty}", *w, "--json"], "empty.txt: expected a list"),
         "an empty folder": ([results, *w, "--json", "--output", tmp_path / "o.json"], "no files"),
         "an empty output": ([image, *w, "--output", ""], "'--output': expected a value"),
         "an empty image": ([image, "", *w], "'IMAGE...': expected a value"),

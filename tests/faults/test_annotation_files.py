@@ -102,7 +102,7 @@ def test_deeply_nested_json_is_rejected(tmp_path: Path, deep: int, nest: str) ->
         ({"image": {"file_name": "a\0b"}}, "expected a relative path"),
         ({"image": {"file_name": "\ud800"}}, "expected a relative path"),
         ({"image": {"file_name": "../" * 10_000}}, "expected a relative path"),
-        ({"annotation": {"id": [1]}}, "expected a number or text as id"),
+        ({"annotation": {"id": [1]}}, "expected an integer or string as id"),
         ({"annotation": {"bbox": [10**400, 1, 1, 1]}}, "expected four numbers"),
         ({"annotation": {"bbox": [1e308, 1, 1e308, 1]}}, "must be finite"),
         ({"image": {"width": 10**9}, "annotation": {"bbox": [9e8, 1, 1, 1]}}, "vanish in float32"),

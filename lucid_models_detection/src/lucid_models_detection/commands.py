@@ -155,8 +155,8 @@ def detect(
         plan_output_images,
     )
 
-    place = parse_output(output, IMAGE_SUFFIXES)
-    run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
+    target = parse_output(output, IMAGE_SUFFIXES)
+    run = PredictionRun(target, resume, batch_size, dask, workers, threads, as_json)
     if results_file is None or data is None:
         if results_file is not data:
             raise click.UsageError("--coco-results FILE and --data JSON: pass both")
@@ -168,12 +168,12 @@ def detect(
         score_threshold=score_threshold,
         norm_eps=norm_eps,
         ema=ema,
-        drawings=place.pictures,
+        drawings=target.pictures,
         scale=scale,
     )
-    if place.pictures is not None:
+    if target.pictures is not None:
         try:
-            files = iter(plan_output_images(predictor, images, files, place.is_folder))
+            files = iter(plan_output_images(predictor, images, files, target.is_folder))
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="'--output'") from error
     if names_file is not None:

@@ -205,7 +205,7 @@ def plan_output_images(
         paths.setdefault(os.path.abspath(image), image)
     if not is_folder and len(paths) > 1:
         raise ValueError(
-            f"{predictor.drawings} is one file, but there are {len(paths)} images; give a "
+            f"{predictor.drawings} is one file, but there are {len(paths)} images; pass a "
             "directory, whose name ends in /"
         )
     folders = [os.path.abspath(source) for source in sources if os.path.isdir(source)]

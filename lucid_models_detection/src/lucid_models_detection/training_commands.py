@@ -227,12 +227,12 @@ def train_detector(
         raise click.UsageError("expected --data JSON and --images DIR")
     check_output_folder(output, "--output")
     with open_communicator(mpi) as communicator:
-        task, how = DetectorTask(), (workers, communicator, check_data)
+        task, arguments = DetectorTask(), (workers, communicator, check_data)
         with explain_builder_arguments(options["model_options"]):
             if resume:
-                run = Run.resume(task, output, given, *how)
+                run = Run.resume(task, output, given, *arguments)
             else:
-                run = Run.start(task, output, TrainingOptions(**options), *how)
+                run = Run.start(task, output, TrainingOptions(**options), *arguments)
         log = communicator.on_main(click.echo)
         for line in run.introduction:
             log(line)

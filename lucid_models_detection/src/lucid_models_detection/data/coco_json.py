@@ -16,7 +16,7 @@ __all__ = ["read_json"]
 
 #: Keys that identify other formats, with the remedy.
 _OTHER_FORMATS = (
-    ({"shapes", "imagePath"}, "a labelme file of one image; export the data set as COCO JSON"),
+    ({"shapes", "imagePath"}, "a labelme file of one image; export the dataset as COCO JSON"),
     ({"_via_img_metadata"}, "a VGG Image Annotator project; export the annotations as COCO"),
     ({"asset", "regions"}, "a VoTT asset; export the annotations as COCO or Pascal VOC"),
     ({"frames", "labels"}, "a video annotation file; export the annotations as COCO JSON"),
@@ -69,7 +69,7 @@ def _text_hint(text: str) -> str:
     if start.startswith("<"):
         return "; it looks like XML: Pascal VOC annotations are read by VocDetection"
     if is_yolo_text(text[:2000].rpartition("\n")[0] or text):
-        return "; it looks like a file of a YOLO data set: export or convert the data to COCO JSON"
+        return "; it looks like a file of a YOLO dataset: export or convert it to COCO JSON"
     first, _, rest = text.partition("\n")
     try:
         json_lines = isinstance(json.loads(first), dict) and rest.lstrip().startswith("{")

@@ -70,10 +70,10 @@ class CocoImages:
     def _add(self, raw: dict[str, Any], where: str) -> None:
         key = parse_id(raw.get("id"))
         if key is None:
-            self._leave_out("bad-id", f"{where}: expected a whole number or text as id", raw)
+            self._leave_out("bad-id", f"{where}: expected an integer or string as id", raw)
             return
         if key in self.positions:
-            self._repeated(key, raw, where)
+            self._report_repeated(key, raw, where)
             return
         self.positions[key] = -1
         try:
@@ -116,7 +116,7 @@ class CocoImages:
         self._report.add("derived-size", message, image=_file_name(raw))
         return size
 
-    def _repeated(self, key: Id, raw: dict[str, Any], where: str) -> None:
+    def _report_repeated(self, key: Id, raw: dict[str, Any], where: str) -> None:
         """Report the second image of an id: a repetition or a contradiction."""
         position = self.positions[key]
         name = _file_name(raw)
@@ -259,7 +259,7 @@ def _is_duplicate(raw: Mapping[str, Any], ids: set[Id]) -> bool:
     if key is None:
         return False
     if type(key) is not int and (key := parse_id(key)) is None:
-        raise _InvalidError("bad-id", "expected a number or text as id")
+        raise _InvalidError("bad-id", "expected an integer or string as id")
     if key in ids:
         return True
     ids.add(key)

@@ -178,7 +178,7 @@ class VocReader:
         for part in ("name", "bndbox"):
             if (number := len(element.findall(part))) > 1:
                 kind = "bad-bbox" if part == "bndbox" else "unknown-category"
-                message = f"{source}: expected one <{part}>, got {number}; give each an <object>"
+                message = f"{source}: expected one <{part}>, got {number}; write one <object> each"
                 self._leave_out(kind, message, source)
                 return
         name = (element.findtext("name") or "").strip()

@@ -251,9 +251,7 @@ def from_detector(
             state |= {
                 k: lucid.tensor(mapping.apply(state[k].numpy(), v.numpy(), axis))
                 for k, v in predictor.items()
-                if mapping.fits(
-                    state[k].numpy(), v.numpy()
-                )  # else load_state_dict reports the mismatch
+                if mapping.fits(state[k].numpy(), v.numpy())  # else loading reports the mismatch
             }
     elif source.num_classes != model.num_classes:
         note = (

@@ -63,9 +63,9 @@ class Validation:
             count += len(images)
             evaluator.update(detections, targets)
         evaluator.merge(self.communicator.all_gather(evaluator.results))
-        whole = self.communicator.sum_values({**sums, "": count})
-        count = int(whole.pop(""))
-        means = {f"val_{name}": total / count for name, total in whole.items()}
+        totals = self.communicator.sum_values({**sums, "": count})
+        count = int(totals.pop(""))
+        means = {f"val_{name}": total / count for name, total in totals.items()}
         metrics = evaluator.compute()
         self.notes = metrics.notes
         return {
