@@ -71,10 +71,10 @@ def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool 
     ValueError
         If nested sequences have different lengths.
     """
-    wanted = None if dtype is None else supported_dtype(dtype)
+    result_dtype = None if dtype is None else supported_dtype(dtype)
     if isinstance(data, (list, tuple)) and is_grad_enabled() and _contains(data, needs_grad):
-        return _stack(data, wanted)
-    return Tensor(np.array(_array(data, wanted)), requires_grad)
+        return _stack(data, result_dtype)
+    return Tensor(np.array(_array(data, result_dtype)), requires_grad)
 
 
 def _stack(data: Any, dtype: DType | None) -> Tensor:
@@ -117,12 +117,12 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """
     if isinstance(data, Tensor) and (dtype is None or data.dtype == supported_dtype(dtype)):
         return data
-    wanted = None if dtype is None else supported_dtype(dtype)
-    if isinstance(data, Tensor) and wanted is not None:
-        return ops.astype(data, wanted)
+    result_dtype = None if dtype is None else supported_dtype(dtype)
+    if isinstance(data, Tensor) and result_dtype is not None:
+        return ops.astype(data, result_dtype)
     if isinstance(data, (list, tuple)):
-        return tensor(data, wanted)
-    return Tensor(_array(data, wanted))
+        return tensor(data, result_dtype)
+    return Tensor(_array(data, result_dtype))
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -199,11 +199,11 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """Create a tensor filled with one value."""
-    wanted = array_of(fill_value).dtype if dtype is None else supported_dtype(dtype)
-    if dtype is None and wanted == np.float64:
-        wanted = float32
+    result_dtype = array_of(fill_value).dtype if dtype is None else supported_dtype(dtype)
+    if dtype is None and result_dtype == np.float64:
+        result_dtype = float32
     _check_constant("full", fill_value)
-    return Tensor(np.full(shape_of((shape,)), fill_value, wanted), requires_grad)
+    return Tensor(np.full(shape_of((shape,)), fill_value, result_dtype), requires_grad)
 
 
 @_filled_like

@@ -29,14 +29,14 @@ def affine(
     """
     value: Array = kernels.affine_act(x, scale, shift, residual, activation)
     is_relu, with_residual = activation == "relu", residual is not None
-    kept_x, kept_y = x if wants_scale else None, value if is_relu else None
+    saved_x, saved_y = x if wants_scale else None, value if is_relu else None
     inner = None if is_relu or activation is None else (x, scale, shift, residual)
 
     def backward(g: Array) -> Gradients:
         if inner is not None:
             g = kernels.activation_backward(g, kernels.affine_act(*inner, None), activation)
         gradients: Gradients = kernels.affine_act_backward(
-            g, kept_x, kept_y, scale, is_relu, with_residual
+            g, saved_x, saved_y, scale, is_relu, with_residual
         )
         return gradients
 

@@ -97,18 +97,18 @@ def conv2d(
     value = kernels.conv2d(a, w, b, *options)
     input_shape, weight_shape = a.shape, w.shape
     # Each vjp reads only the other's array.
-    kept_a = a if needs_grad(weight) else None
-    kept_w = w if needs_grad(x) else None
+    saved_a = a if needs_grad(weight) else None
+    saved_w = w if needs_grad(x) else None
     wants_bias = needs_grad(bias)
 
     def vjp(g: Array, accumulate: Array | None = None) -> list[Array | None]:
         return [
             None
-            if kept_w is None
-            else kernels.conv2d_input_gradient(g, kept_w, input_shape, *options, accumulate),
+            if saved_w is None
+            else kernels.conv2d_input_gradient(g, saved_w, input_shape, *options, accumulate),
             None
-            if kept_a is None
-            else kernels.conv2d_weight_gradient(g, kept_a, weight_shape, *options),
+            if saved_a is None
+            else kernels.conv2d_weight_gradient(g, saved_a, weight_shape, *options),
             g.sum(axis=(0, 2, 3)) if wants_bias else None,
         ]
 

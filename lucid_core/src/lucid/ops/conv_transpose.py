@@ -110,17 +110,17 @@ def conv_transpose2d(
     if bias is not None:
         value += array_of(bias).astype(value.dtype, copy=False)[:, None, None]
     weight_shape = w.shape
-    kept_a = a if needs_grad(weight) else None
-    kept_w = w if needs_grad(x) else None
+    saved_a = a if needs_grad(weight) else None
+    saved_w = w if needs_grad(x) else None
     wants_bias = needs_grad(bias)
 
     def vjp(g: Array) -> list[Array | None]:
         inner = g[covered]
         return [
-            None if kept_w is None else kernels.conv2d(inner, kept_w, None, *options),
+            None if saved_w is None else kernels.conv2d(inner, saved_w, None, *options),
             None
-            if kept_a is None
-            else kernels.conv2d_weight_gradient(kept_a, inner, weight_shape, *options),
+            if saved_a is None
+            else kernels.conv2d_weight_gradient(saved_a, inner, weight_shape, *options),
             g.sum(axis=(0, 2, 3)) if wants_bias else None,
         ]
 

@@ -80,10 +80,10 @@ def sigmoid_focal_loss(
         x, t, alpha, gamma, is_grad_enabled() and needs_grad(input)
     )
     value, expand_grad = reduce_losses(losses, reduction)
-    kept = save_for_backward(x, input, target)
+    saved = save_for_backward(x, input, target)
 
     def by_target(g: Array) -> Array:
-        return np.asarray(expand_grad(g) * _slope_by_target(kept, t, alpha, gamma))
+        return np.asarray(expand_grad(g) * _slope_by_target(saved, t, alpha, gamma))
 
     return record(
         value, (input, lambda g: np.asarray(expand_grad(g) * slopes)), (target, by_target)

@@ -91,23 +91,23 @@ def cross_entropy(
         return _soft_cross_entropy(
             input, target, scores, logp, class_weight, reduction, label_smoothing
         )
-    labels, kept = _labels(target, scores, ignore_index)
+    labels, valid = _labels(target, scores, ignore_index)
     shape, rows = scores.shape, np.arange(len(labels))
     share, smooth = 1 - label_smoothing, label_smoothing / max(1, logp.shape[1])
-    hard = share * np.where(kept, class_weight[labels], 0)
-    losses = -hard * np.where(kept, logp[rows, labels], 0)
+    label_weight = share * np.where(valid, class_weight[labels], 0)
+    losses = -label_weight * np.where(valid, logp[rows, labels], 0)
     if label_smoothing:
-        losses -= smooth * np.where(kept, logp @ class_weight, 0)
-    total = float(np.where(kept, class_weight[labels], 0).sum())
+        losses -= smooth * np.where(valid, logp @ class_weight, 0)
+    total = float(np.where(valid, class_weight[labels], 0).sum())
     value, expand_grad = reduce_losses(losses.reshape(scores.shape[:-1]), reduction, total)
 
     def vjp(g: Array) -> Array:
         # Ignored positions have zero gradients, even if the mean is NaN.
-        s = np.where(kept, np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1), 0)
-        wanted = (smooth * s)[:, None] * class_weight
-        wanted[rows, labels] += hard * s
-        gradient = np.exp(logp) * wanted.sum(axis=1, keepdims=True)
-        gradient -= wanted
+        s = np.where(valid, np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1), 0)
+        weighted_target = (smooth * s)[:, None] * class_weight
+        weighted_target[rows, labels] += label_weight * s
+        gradient = np.exp(logp) * weighted_target.sum(axis=1, keepdims=True)
+        gradient -= weighted_target
         return _from_rows(gradient, shape)
 
     return record(value, (input, vjp))
@@ -185,17 +185,19 @@ def nll_loss(
     refuse_gradients("nll_loss", weight=weight)
     scores = _classes_last(floating(input), "nll_loss")
     logp = _to_rows(scores)
-    labels, kept = _labels(target, scores, ignore_index)
+    labels, valid = _labels(target, scores, ignore_index)
     shape, rows = scores.shape, np.arange(len(labels))
-    hard = np.where(kept, _class_weight(weight, logp)[labels], 0)
-    losses = -hard * np.where(kept, logp[rows, labels], 0)
-    value, expand_grad = reduce_losses(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
+    label_weight = np.where(valid, _class_weight(weight, logp)[labels], 0)
+    losses = -label_weight * np.where(valid, logp[rows, labels], 0)
+    value, expand_grad = reduce_losses(
+        losses.reshape(shape[:-1]), reduction, float(label_weight.sum())
+    )
     row_shape, dtype = logp.shape, logp.dtype
 
     def vjp(g: Array) -> Array:
         gradient = np.zeros(row_shape, dtype)
         s = np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1)
-        gradient[rows, labels] = -hard * np.where(kept, s, 0)
+        gradient[rows, labels] = -label_weight * np.where(valid, s, 0)
         return _from_rows(gradient, shape)
 
     return record(value, (input, vjp))
@@ -236,15 +238,15 @@ def _labels(target: ArrayLike, scores: Array, ignore_index: int) -> tuple[Array,
             f"expected labels of shape {scores.shape[:-1]} for {classes} classes, "
             f"got {labels.shape}"
         )
-    kept = labels != ignore_index
-    wrong = kept & ((labels < 0) | (labels >= classes))
+    valid = labels != ignore_index
+    wrong = valid & ((labels < 0) | (labels >= classes))
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
             f"expected labels in [0, {classes - 1}], or {ignore_index} to ignore the position, "
             f"got {labels[where]} (at index {where})"
         )
-    return np.where(kept, labels, 0).astype(np.int64).reshape(-1), kept.reshape(-1)
+    return np.where(valid, labels, 0).astype(np.int64).reshape(-1), valid.reshape(-1)
 
 
 def binary_cross_entropy_with_logits(

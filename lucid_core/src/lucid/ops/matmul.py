@@ -107,15 +107,15 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
 
     shape, flat_shape = a.shape, (len(rows), w.shape[0])
     # Each vjp reads only the other's array.
-    kept_rows = rows if needs_grad(weight) else None
-    kept_w = w if needs_grad(x) else None
+    saved_rows = rows if needs_grad(weight) else None
+    saved_w = w if needs_grad(x) else None
     wants_bias = needs_grad(bias)
 
     def vjp(g: Array) -> list[Array | None]:
         flat = g.reshape(flat_shape)
         return [
-            None if kept_w is None else kernels.gemm(flat, kept_w).reshape(shape),
-            None if kept_rows is None else kernels.gemm(flat.T, kept_rows),
+            None if saved_w is None else kernels.gemm(flat, saved_w).reshape(shape),
+            None if saved_rows is None else kernels.gemm(flat.T, saved_rows),
             flat.sum(axis=0) if wants_bias else None,
         ]
 
@@ -153,15 +153,15 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
     terms, result = _terms(subscripts, [a.ndim for a in arrays])
     value = np.einsum(",".join(terms) + "->" + result, *arrays, optimize=len(arrays) > 2)
 
-    wanted = [i for i, t in enumerate(tensors) if needs_grad(t)]
+    needed = [i for i, t in enumerate(tensors) if needs_grad(t)]
     shapes = [a.shape for a in arrays]
     # The gradient of one array reads all the others.
-    kept = [a if set(wanted) - {i} else None for i, a in enumerate(arrays)]
+    saved = [a if set(needed) - {i} else None for i, a in enumerate(arrays)]
 
     def vjp(g: Array) -> list[Array | None]:
         gradients: list[Array | None] = [None] * len(shapes)
-        for i in wanted:
-            others = [a for j, a in enumerate(kept) if j != i and a is not None]
+        for i in needed:
+            others = [a for j, a in enumerate(saved) if j != i and a is not None]
             gradients[i] = _einsum_gradient(g, i, terms, result, shapes[i], others)
         return gradients
 

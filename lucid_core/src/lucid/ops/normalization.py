@@ -140,13 +140,13 @@ def _train_batch_norm(
     update_running_stats(running["running_var"], variance * (count / (count - 1)), momentum)
     with_residual = residual is not None
     # Without a residual, the input of the activation is recomputed from x.
-    kept = value if activation == "relu" and with_residual else added
+    saved = value if activation == "relu" and with_residual else added
     if activation is None:
-        kept = None
+        saved = None
 
     def vjp(g: Array, donate: bool = False) -> tuple[Array | None, ...]:
         gradients: tuple[Array | None, ...] = kernels.batch_norm_backward(
-            g, a, kept, w, mean, inverse_std, line, activation, with_residual, donate
+            g, a, saved, w, mean, inverse_std, line, activation, with_residual, donate
         )
         return gradients
 
@@ -352,19 +352,19 @@ def _normalize(
         value = value + array_of(bias).astype(a.dtype, copy=False).reshape(vector)
     others = tuple(range(viewed.ndim - len(vector)))
     wants_x, wants_bias = needs_grad(x), needs_grad(bias)
-    kept_w = None if w is None or not wants_x else save_for_backward(w, weight, x)
-    kept_normal = normal if wants_x or needs_grad(weight) else None
+    saved_w = None if w is None or not wants_x else save_for_backward(w, weight, x)
+    saved_normal = normal if wants_x or needs_grad(weight) else None
     shapes = [() if v is None else array_of(v).shape for v in (weight, bias)]
 
     def vjp(g: Array) -> list[Array | None]:
         g = to_view(g)
         gx = gweight = None
-        if wants_x and kept_normal is not None:
-            scaled = g if kept_w is None else g * kept_w
-            gx = inverse_std * (scaled - mean(scaled) - kept_normal * mean(scaled * kept_normal))
+        if wants_x and saved_normal is not None:
+            scaled = g if saved_w is None else g * saved_w
+            gx = inverse_std * (scaled - mean(scaled) - saved_normal * mean(scaled * saved_normal))
             gx = from_view(gx)
-        if weight is not None and kept_normal is not None:
-            gweight = (g * kept_normal).sum(axis=others).reshape(shapes[0])
+        if weight is not None and saved_normal is not None:
+            gweight = (g * saved_normal).sum(axis=others).reshape(shapes[0])
         return [gx, gweight, g.sum(axis=others).reshape(shapes[1]) if wants_bias else None]
 
     return record_joint(from_view(value), (x, weight, bias), vjp)
