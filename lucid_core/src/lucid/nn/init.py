@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from lucid import kernels
 from lucid.autograd.variable import Array
+from lucid.ops.docstrings import Sections, add_sections
 from lucid.random import Generator, default_generator
 from lucid.tensor import Tensor
 
@@ -34,6 +36,9 @@ __all__ = [
 
 # Elements per random stream: about 2 ms of work, much more than the cost of starting a stream.
 _BLOCK = 1 << 18
+
+_RETURNS = "``tensor``."
+F = TypeVar("F", bound=Callable[..., object])
 
 
 def _fill(tensor: Tensor, values: Array | float) -> Tensor:
@@ -91,54 +96,73 @@ def _sample_dtype(tensor: Tensor) -> type[np.float32] | type[np.float64]:
     return np.float64 if tensor.dtype == np.float64 else np.float32
 
 
+_GENERATOR = {
+    "generator : lucid.random.Generator, optional": "Random number generator; default: the "
+    "global one."
+}
+_TOO_FEW_AXES = "If ``tensor`` has fewer than two axes"
+_GAIN = {
+    "gain : float, default 1.0": "Gain of the following nonlinearity; see :func:`calculate_gain`."
+}
+_KAIMING = {
+    "a : float, default 0.0": "Negative slope of the following leaky ReLU.",
+    'mode : {"fan_in", "fan_out"}, default "fan_in"': "Whether to keep the variance of the "
+    "forward or the backward pass.",
+    'nonlinearity : str, default "leaky_relu"': "See :func:`calculate_gain`.",
+}
+
+
+def _any_shape(
+    parameters: Sections | None = None, raises: Sections | None = None
+) -> Callable[[F], F]:
+    """Document an initializer of a tensor of any shape."""
+    return add_sections({"tensor : Tensor": "Any shape.", **(parameters or {})}, _RETURNS, raises)
+
+
+def _weight(parameters: Sections, error: str = f"{_TOO_FEW_AXES}.") -> Callable[[F], F]:
+    """Document a random initializer of a weight."""
+    tensor = {"tensor : Tensor": "Weight of shape (outputs, inputs, ...)."}
+    return add_sections({**tensor, **parameters, **_GENERATOR}, _RETURNS, {"ValueError": error})
+
+
+@_any_shape(
+    {
+        "a : float, default 0.0": "Lower bound.",
+        "b : float, default 1.0": "Upper bound.",
+        **_GENERATOR,
+    }
+)
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with values from the uniform distribution ``U(a, b)``.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape.
-    a : float, default 0.0
-        Lower bound.
-    b : float, default 1.0
-        Upper bound.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-    """
+    """Fill with values from the uniform distribution ``U(a, b)``."""
     return _uniform(tensor, a, b, generator)
 
 
+@_any_shape(
+    {
+        "mean : float, default 0.0": "Mean of the distribution.",
+        "std : float, default 1.0": "Standard deviation of the distribution.",
+        **_GENERATOR,
+    }
+)
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with values from the normal distribution ``N(mean, std**2)``.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape.
-    mean : float, default 0.0
-        Mean of the distribution.
-    std : float, default 1.0
-        Standard deviation of the distribution.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-    """
+    """Fill with values from the normal distribution ``N(mean, std**2)``."""
     return _normal(tensor, mean, std, generator)
 
 
+@_any_shape(
+    {
+        "mean : float, default 0.0": "Mean before truncation.",
+        "std : float, default 1.0": "Standard deviation before truncation, positive.",
+        "a : float, default -2.0": "Lower bound, as a value.",
+        "b : float, default 2.0": "Upper bound, as a value.",
+        **_GENERATOR,
+    },
+    {"ValueError": "If at most 0.1% of the distribution lies in ``[a, b]``."},
+)
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -147,33 +171,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill with values from ``N(mean, std**2)`` truncated to ``[a, b]``, by rejection.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape.
-    mean : float, default 0.0
-        Mean of the distribution before truncation.
-    std : float, default 1.0
-        Standard deviation before truncation, positive.
-    a : float, default -2.0
-        Lower bound, as a value.
-    b : float, default 2.0
-        Upper bound, as a value.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If at most 0.1% of the distribution lies in ``[a, b]``.
-    """
+    """Fill with values from ``N(mean, std**2)`` truncated to ``[a, b]``, by rejection."""
     share = 0.5 * (math.erf((b - mean) / std / 2**0.5) - math.erf((a - mean) / std / 2**0.5))
     if not share > 1e-3:
         raise ValueError(
@@ -187,74 +185,31 @@ def trunc_normal_(
     return _fill(tensor, drawn)
 
 
+@_any_shape({"val : float": "Fill value."})
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with a constant.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape.
-    val : float
-        Fill value.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-    """
+    """Fill with a constant."""
     return _fill(tensor, val)
 
 
+@_any_shape()
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with ones.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-    """
+    """Fill with ones."""
     return _fill(tensor, 1.0)
 
 
+@_any_shape()
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with zeros.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-    """
+    """Fill with zeros."""
     return _fill(tensor, 0.0)
 
 
+@add_sections(
+    {"tensor : Tensor": "Shape (rows, columns), not necessarily square."},
+    _RETURNS,
+    {"ValueError": "If ``tensor`` does not have two axes."},
+)
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill a matrix with the identity: ones on the diagonal, zeros elsewhere.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Shape (rows, columns), not necessarily square.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` does not have two axes.
-    """
+    """Fill a matrix with the identity: ones on the diagonal, zeros elsewhere."""
     if tensor.ndim != 2:
         raise ValueError(f"eye_: expected two axes, got shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -310,29 +265,11 @@ def _calculate_fans(tensor: Tensor) -> tuple[int, int]:
     return tensor.shape[1] * field, tensor.shape[0] * field
 
 
+@_weight(_GAIN)
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Fill from ``U(-b, b)`` with ``b = gain * sqrt(6 / (fan_in + fan_out))``.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Weight of shape (outputs, inputs, ...).
-    gain : float, default 1.0
-        Gain of the following nonlinearity; see :func:`calculate_gain`.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` has fewer than two axes.
 
     References
     ----------
@@ -343,27 +280,9 @@ def xavier_uniform_(
     return _uniform(tensor, -bound, bound, generator)
 
 
+@_weight(_GAIN)
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill from ``N(0, std**2)`` with ``std = gain * sqrt(2 / (fan_in + fan_out))``.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Weight of shape (outputs, inputs, ...).
-    gain : float, default 1.0
-        Gain of the following nonlinearity; see :func:`calculate_gain`.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` has fewer than two axes.
 
     References
     ----------
@@ -381,6 +300,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
 
 
+@_weight(_KAIMING, f"{_TOO_FEW_AXES}, or mode or nonlinearity is unknown.")
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0.0,
@@ -390,29 +310,6 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Fill from ``U(-b, b)`` with ``b = gain * sqrt(3 / fan)``.
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Weight of shape (outputs, inputs, ...).
-    a : float, default 0.0
-        Negative slope of the following leaky ReLU.
-    mode : {"fan_in", "fan_out"}, default "fan_in"
-        Whether to keep the variance of the forward or the backward pass.
-    nonlinearity : str, default "leaky_relu"
-        See :func:`calculate_gain`.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` has fewer than two axes, or mode or nonlinearity is unknown.
-
     References
     ----------
     He et al., *Delving Deep into Rectifiers*, 2015, section 2.2.
@@ -421,6 +318,7 @@ def kaiming_uniform_(
     return _uniform(tensor, -bound, bound, generator)
 
 
+@_weight(_KAIMING, f"{_TOO_FEW_AXES}, or mode or nonlinearity is unknown.")
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0.0,
@@ -430,29 +328,6 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill from ``N(0, std**2)`` with ``std = gain / sqrt(fan)``.
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Weight of shape (outputs, inputs, ...).
-    a : float, default 0.0
-        Negative slope of the following leaky ReLU.
-    mode : {"fan_in", "fan_out"}, default "fan_in"
-        Whether to keep the variance of the forward or the backward pass.
-    nonlinearity : str, default "leaky_relu"
-        See :func:`calculate_gain`.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` has fewer than two axes, or mode or nonlinearity is unknown.
-
     References
     ----------
     He et al., *Delving Deep into Rectifiers*, 2015, section 2.2.
@@ -460,28 +335,11 @@ def kaiming_normal_(
     return _normal(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
+@_weight({"gain : float, default 1.0": "Factor of the matrix."})
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fill with ``gain`` times a (semi-)orthogonal matrix.
+    """Fill with ``gain`` times a (semi-)orthogonal matrix of shape (outputs, -1).
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Weight of shape (outputs, inputs, ...), seen as a matrix (outputs, -1).  Its rows are
-        orthogonal, or its columns if there are more rows than columns.
-    gain : float, default 1.0
-        Factor of the matrix.
-    generator : lucid.random.Generator, optional
-        Random number generator; default: the global one.
-
-    Returns
-    -------
-    Tensor
-        ``tensor``.
-
-    Raises
-    ------
-    ValueError
-        If ``tensor`` has fewer than two axes.
+    Rows are orthogonal, or columns if there are more rows than columns.
 
     References
     ----------
