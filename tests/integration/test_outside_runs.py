@@ -265,7 +265,7 @@ def test_remedy_for_batches_of_one_image(
     assert command_line(arguments) == 2
     err = capsys.readouterr().err
     assert "one value per channel, for " in err
-    assert err.endswith(" of 64 x 48 pixels); give another --batch-size\n")
+    assert err.endswith(" of 64 x 48 pixels); pass another --batch-size\n")
 
 
 @pytest.mark.parametrize("headless", [False, True])

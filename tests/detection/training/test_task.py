@@ -243,7 +243,7 @@ def test_output_must_not_be_the_image_folder(data: Path) -> None:
     before = sorted(data.parent.iterdir())
     for name in ("images", "val_images"):
         options = {"images": "other", "val": data, name: data.parent}
-        with pytest.raises(ValueError, match=f"into the data of --{name.replace('_', '-')}"):
+        with pytest.raises(ValueError, match=f"the data of --{name.replace('_', '-')}"):
             train_detector(data, options.pop("images"), data.parent, **options)
     assert sorted(data.parent.iterdir()) == before
 
