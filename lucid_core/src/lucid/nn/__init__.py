@@ -8,46 +8,38 @@ from typing import TYPE_CHECKING, Any
 from lucid.hints import add_hints, attribute_error
 from lucid.nn import functional, init, utils
 from lucid.nn.hooks import RemovableHandle
-from lucid.nn.layers import (
+from lucid.nn.layers.activation import (
     GELU,
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm2d,
-    BCEWithLogitsLoss,
-    Conv2d,
-    ConvNormAct,
-    ConvTranspose2d,
-    CrossEntropyLoss,
-    Dropout,
-    Flatten,
-    FrozenBatchNorm2d,
-    GroupNorm,
     Hardsigmoid,
     Hardswish,
-    HuberLoss,
-    Identity,
-    L1Loss,
-    LayerNorm,
     LeakyReLU,
-    Linear,
     LogSoftmax,
-    MaxPool2d,
-    ModuleDict,
-    ModuleList,
-    MSELoss,
-    NLLLoss,
     ReLU,
     ReLU6,
-    Sequential,
     Sigmoid,
     SiLU,
-    SmoothL1Loss,
     Softmax,
-    SqueezeExcitation,
-    StochasticDepth,
     Tanh,
-    Upsample,
 )
+from lucid.nn.layers.container import ModuleDict, ModuleList, Sequential
+from lucid.nn.layers.conv import Conv2d, ConvTranspose2d
+from lucid.nn.layers.conv_norm_act import ConvNormAct
+from lucid.nn.layers.dropout import Dropout, StochasticDepth
+from lucid.nn.layers.flatten import Flatten
+from lucid.nn.layers.linear import Identity, Linear
+from lucid.nn.layers.loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm
+from lucid.nn.layers.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from lucid.nn.layers.squeeze_excitation import SqueezeExcitation
+from lucid.nn.layers.upsample import Upsample
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
 from lucid.nn.state_dict import LoadResult
