@@ -64,7 +64,7 @@ def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
     key = "roi_heads.box_predictor.cls_score.bias"
     averaged = {**theirs, key: np.full(3, 7, "<f4")}
     path = save(tmp_path / "w.pth", model={**theirs, key: np.zeros(3, "<f4")}, model_ema=averaged)
-    with pytest.warns(WeightFileWarning, match="'model_ema'; 'model' holds the plain weights"):
+    with pytest.warns(WeightFileWarning, match="'model_ema'; 'model' has the raw weights"):
         assert score_bias(path) == [7, 7, 7]
     assert score_bias(path, ema=False) == [0, 0, 0]
     assert score_bias(path, ema=True) == [7, 7, 7]
@@ -111,5 +111,5 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
 
 def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:
     lucid.save({}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightFileError, match="it holds no tensors"):
+    with pytest.raises(WeightFileError, match="it has no tensors"):
         load_detector(tmp_path / "w.safetensors")

@@ -66,7 +66,7 @@ def test_flipped_bits_of_a_legacy_file_are_file_errors(tmp_path):
 def test_trailing_bytes_of_a_legacy_file_are_rejected(tmp_path):
     path = whole(tmp_path / "w.pth", legacy=True)
     path.write_bytes(path.read_bytes() + b"\0")
-    assert_refused(path, "1 bytes that belong to no storage")
+    assert_refused(path, "1 bytes after the last storage")
 
 
 # --- payloads -------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_payloads_in_all_pickles_of_a_legacy_file_are_rejected(tmp_path):
         parts = [pth.pickled(part) for part in good]
         parts[place] = payload
         path.write_bytes(b"".join(parts))
-        assert_refused(path, "names 'os.mkdir'")
+        assert_refused(path, "has the global 'os.mkdir'")
     assert not canary.exists()
 
 
@@ -211,13 +211,13 @@ def test_legacy_files_must_be_consistent(tmp_path):
         path.write_bytes(pth.legacy_pickles(value, keys) + data)
         assert_refused(path, message)
     path.write_bytes(pth.legacy_pickles(value, [1]) + bytes(16))
-    assert_refused(path, "does not list its storages")
+    assert_refused(path, "has no list of storages")
     numbers = [pth.plain(pth.MAGIC), pth.plain(1001), b"}", value, b"N"]
     for place, other, message in (
-        (0, pth.plain(7), "no checkpoint of PyTorch"),
-        (1, pth.plain(1002), "legacy format 1001"),
-        (2, pth.plain("here"), "what machine"),
-        (4, b"N", "does not list its storages"),
+        (0, pth.plain(7), "not a PyTorch checkpoint"),
+        (1, pth.plain(1002), "version 1001"),
+        (2, pth.plain("here"), "system information"),
+        (4, b"N", "has no list of storages"),
     ):
         parts = [*numbers[:place], other, *numbers[place + 1 :]]
         path.write_bytes(b"".join(map(pth.pickled, parts)))

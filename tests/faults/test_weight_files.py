@@ -49,7 +49,7 @@ def test_trailing_bytes_are_rejected_or_harmless(saved):
     for extra in (b"\0", b" ", b"more" * 100):
         saved.write_bytes(content + extra)
         if saved.suffix == ".safetensors":
-            assert_refused(saved, "bytes that belong to no tensor")
+            assert_refused(saved, "bytes after the last tensor")
         else:  # zip archives may be followed by a comment
             with contextlib.suppress(lucid.WeightFileError):
                 assert_same(lucid.load(saved), ARRAYS)
@@ -106,7 +106,7 @@ HOSTILE_HEADERS = {
     "offsets are text": ({"w": {**entry(), "data_offsets": ["0", "8"]}}, "do not span"),
     "gap": ({"w": entry(shape=(1,), offsets=(4, 8))}, "missing data"),
     "overlap": ({"a": entry(), "b": entry(shape=(1,), offsets=(4, 8))}, "overlapping"),
-    "unused tail": ({"w": entry(shape=(1,), offsets=(0, 4))}, "no tensor"),
+    "unused tail": ({"w": entry(shape=(1,), offsets=(0, 4))}, "after the last tensor"),
     "unknown dtype": ({"w": entry(dtype="F8_E4M3")}, "supported are"),
     "dtype is a list": ({"w": entry(dtype=["F32"])}, "supported are"),
     "bool of 255": ({"w": entry(dtype="BOOL", shape=(8,))}, "other than 0 and 1"),
@@ -134,11 +134,11 @@ HOSTILE_HEADERS = {
     ),
     "a list": (b"[]", "begin with '{'"),
     "leading space": (b' {"w":{}}', "begin with '{'"),
-    "unfinished": (b'{"w":', "no valid JSON"),
-    "not UTF-8": (b'{"\xff":{}}', "no valid JSON"),
-    "deeply nested": (b'{"w":' + b"[" * 200_000, "no valid JSON"),
-    "endless number": (b'{"w":' + b"1" * 10_000 + b"}", "no valid JSON"),
-    "two documents": (b"{}{}", "no valid JSON"),
+    "unfinished": (b'{"w":', "not valid JSON"),
+    "not UTF-8": (b'{"\xff":{}}', "not valid JSON"),
+    "deeply nested": (b'{"w":' + b"[" * 200_000, "not valid JSON"),
+    "endless number": (b'{"w":' + b"1" * 10_000 + b"}", "not valid JSON"),
+    "two documents": (b"{}{}", "not valid JSON"),
 }
 
 
@@ -272,9 +272,9 @@ HOSTILE_MEMBERS = {
     "keys missing": (npy(header="{'descr': '<f4'}", data=b"\0" * 8), "damaged"),
     "deeply nested": (npy(header="(" * 9000), "damaged"),
     "huge header": (npy(header=" " * 20_000), "header of 20000 bytes"),
-    "unknown version": (npy(header=header(), version=b"\x09\x00"), r"no \.npy array"),
-    "no array": (b"hello", r"no \.npy array"),
-    "nothing": (b"", r"no \.npy array"),
+    "unknown version": (npy(header=header(), version=b"\x09\x00"), r"not an \.npy array"),
+    "no array": (b"hello", r"not an \.npy array"),
+    "nothing": (b"", r"not an \.npy array"),
     "bool of 255": (npy(header=header(descr="'|b1'"), data=b"\xff\x01"), "other than 0 and 1"),
 }
 
@@ -294,7 +294,7 @@ def test_hostile_npz_members_are_rejected(tmp_path, case):
         ("/etc/x.npy", "looks like a path"),
         ("__metadata__.npy", "not allowed"),
         (".npy", "non-empty"),
-        ("readme.txt", "without weights, it holds 'readme.txt'"),
+        ("readme.txt", "without weights, with 'readme.txt'"),
     ],
 )
 def test_npz_member_names_are_checked(tmp_path, name, message):
@@ -319,7 +319,7 @@ def test_npz_metadata_is_checked(tmp_path):
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_unusual_compression_is_rejected(tmp_path, method):
     write_zip(tmp_path / "w.npz", [("w.npy", npy(np.zeros(2)))], method)
-    assert_refused(tmp_path / "w.npz", "unknown way")
+    assert_refused(tmp_path / "w.npz", "unsupported compression")
 
 
 # --- in little memory -----------------------------------------------------------------------------

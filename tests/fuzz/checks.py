@@ -37,7 +37,7 @@ STRICTER = re.compile(
     r"has dtype .* supported are"  # 8-bit floats, complex numbers
     r"|looks like a path|control characters|must be a non-empty string"
     r"|other than 0 and 1"  # bools
-    r"|do not match their digest"
+    r"|do not match the digest"
     r"|must be described by dtype, shape and data_offsets"  # other keys, or a list of the three
     r"|declares the impossible shape"  # more axes or elements than NumPy has
     r"|metadata must map strings to strings"  # null

@@ -145,9 +145,9 @@ def test_the_way_of_windows(tmp_path, monkeypatch):
 
 
 def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no directory .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"directory .*nowhere does not exist"):
         atomic_write(tmp_path / "nowhere" / "file").__enter__()
-    with pytest.raises(IsADirectoryError, match="is a directory"):
+    with pytest.raises(IsADirectoryError, match="got a directory"):
         atomic_write(tmp_path).__enter__()
 
 

@@ -160,11 +160,11 @@ def test_bfloat16_becomes_float32(tmp_path):
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".PTH", ".ckpt", ".bin", ".pkl"])
 def test_pickled_checkpoints_are_not_written(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
-    with pytest.raises(lucid.WeightFileError, match=r"supported are \.safetensors and \.npz"):
+    with pytest.raises(lucid.WeightFileError, match=r"expected \.safetensors or \.npz"):
         lucid.save({"w": np.zeros(2)}, path)
     assert not path.exists()
     path.write_bytes(b"anything")
-    with pytest.raises(lucid.WeightFileError, match=rf"(?i)w\{suffix}: .*no PyTorch checkpoint"):
+    with pytest.raises(lucid.WeightFileError, match=rf"(?i)w\{suffix}: .*PyTorch checkpoint"):
         lucid.load(path)
 
 
@@ -176,7 +176,7 @@ def test_what_is_no_array_of_numbers_is_not_saved(tmp_path, filename):
     for value in (np.array(["text"]), np.array([None]), np.zeros(2, "c8"), [1, 2], 3.0, "text"):
         with pytest.raises(TypeError, match="'bad'"):
             lucid.save({"good": np.zeros(2), "bad": value}, path)
-    with pytest.raises(TypeError, match="metadata must map str to str"):
+    with pytest.raises(TypeError, match="metadata: expected str to str"):
         lucid.save({"w": np.zeros(2)}, path, {"epoch": 3})
     with pytest.raises(ValueError, match="reserved"):
         lucid.save({"w": np.zeros(2)}, path, {"lucid.sha256": "00"})
@@ -193,7 +193,7 @@ def test_what_is_not_there_is_not_found(tmp_path, load):
 @pytest.mark.parametrize("load", [lucid.load, read_metadata, lucid.load_model])
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, load):
     os.mkfifo(tmp_path / "pipe.safetensors")
-    with pytest.raises(lucid.WeightFileError, match="no regular file"):
+    with pytest.raises(lucid.WeightFileError, match="not a regular file"):
         load(tmp_path / "pipe.safetensors")
-    with pytest.raises(lucid.WeightFileError, match="is a folder"):
+    with pytest.raises(lucid.WeightFileError, match="got a folder"):
         load(Path(tmp_path))

@@ -214,7 +214,7 @@ def test_the_state_dict_of_a_training(write, key):
             "names": pth.call("__builtin__", "set", pth.plain(["a", "b"])),
             "dtype": pth.name("torch", "float16"),
             "device": pth.call("torch", "device", pth.plain("cpu")),
-            7: pth.plain("a key that is no text"),
+            7: pth.plain("a key that is not text"),
             (1, 2): pth.plain("another"),
         }
         return pth.dict_({**beside, key: pth.ordered(state)})
@@ -312,7 +312,7 @@ def test_a_checkpoint_has_no_metadata_and_names_no_model(write):
     path = write({"w": SIX})
     assert read_metadata(path) == {}
     assert not has_model_metadata(path)
-    with pytest.raises(lucid.WeightFileError, match=r"w\.pth: holds weights but names no model"):
+    with pytest.raises(lucid.WeightFileError, match=r"w\.pth: has weights but no model metadata"):
         lucid.load_model(path)
 
 

@@ -58,8 +58,8 @@ FILES = {
     "TIFF": (image("TIFF"), "a TIFF image"),
     "JSON": (b'{"classes": ["cat"]}', "JSON text"),
     "JSON of many lines": (b'[\n  {"id": 1}\n]', "JSON text"),
-    "the index of shards": (json.dumps(INDEX).encode(), "index of weights.*lucid.load"),
-    "text": (b"epoch 1, loss 0.25\n", "text that begins with 'epoch 1, loss"),
+    "the index of shards": (json.dumps(INDEX).encode(), "index of a sharded.*lucid.load"),
+    "text": (b"epoch 1, loss 0.25\n", "text that starts with 'epoch 1, loss"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
     "GGUF": (b"GGUF\x03\0\0\0" + bytes(64), "GGUF"),
     "ONNX": (b"\x08\x08\x12\x07pytorch\x1a\x05" + bytes(range(200, 255)), "ONNX or TensorFlow"),
@@ -71,12 +71,12 @@ FILES = {
     "zeros": (bytes(4096), "nothing but zero bytes"),
     "empty": (b"", r"empty \(0 bytes\)"),
     "a zip archive of weights": (archive("runs/best.pth"), "zip archive with 'runs/best.pth'"),
-    "a zip archive": (archive("readme.txt"), "without weights, it holds 'readme.txt'"),
+    "a zip archive": (archive("readme.txt"), "without weights, with 'readme.txt'"),
     "Keras": (archive("metadata.json", "model.weights.h5"), "Keras archive"),
-    "torch.export": (archive("e/models/model.json", "e/data/sample.pt"), "program of torch.export"),
+    "torch.export": (archive("e/models/model.json", "e/data/sample.pt"), "a torch.export program"),
     "Office": (archive("[Content_Types].xml", "word/document.xml"), "Office document"),
     "a pickle of protocol 0": (pickle.dumps({"w": 1}, 0), "pickle of protocol 0"),
-    "a pickle": (pickle.dumps({"w": 1}), "pickle, but no checkpoint of PyTorch"),
+    "a pickle": (pickle.dumps({"w": 1}), "pickle, but not a PyTorch checkpoint"),
 }
 
 
@@ -93,7 +93,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, case, filename):
 
 
 def test_a_folder_is_named(tmp_path):
-    with pytest.raises(lucid.WeightFileError, match="is a folder; give a file"):
+    with pytest.raises(lucid.WeightFileError, match="got a folder"):
         lucid.load(tmp_path)
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(lucid.WeightFileError, match=r"such as 'model\.safetensors'"):
@@ -110,7 +110,7 @@ def test_a_folder_is_named(tmp_path):
 def test_one_file_of_several_is_said_to_be_a_part(tmp_path):
     path = tmp_path / "model-00001-of-00002.safetensors"
     lucid.save({"w": lucid.ones(2)}, path)
-    with pytest.warns(lucid.WeightFileWarning, match="is file 1 of 2 of one checkpoint"):
+    with pytest.warns(lucid.WeightFileWarning, match="is shard 1 of 2"):
         assert list(lucid.load(path)) == ["w"]
     whole = path.rename(tmp_path / "model-00001-of-00001.safetensors")
     assert list(lucid.load(whole)) == ["w"]
@@ -122,7 +122,9 @@ def test_unfinished_downloads_are_named(tmp_path):
     for suffix in (".part", ".crdownload"):
         path = tmp_path / f"w.safetensors{suffix}"
         path.write_bytes(whole.read_bytes()[:300])
-        with pytest.raises(lucid.WeightFileError, match=f"{suffix} marks an unfinished download"):
+        with pytest.raises(
+            lucid.WeightFileError, match=f"{suffix} is the suffix of an unfinished download"
+        ):
             lucid.load(path)
         path.write_bytes(whole.read_bytes())  # it is whole, whatever its name
         assert lucid.load(path)["w"].shape == (100,)

@@ -37,7 +37,7 @@ from lucid.training.validation import (
     run_validation,
     save_best,
 )
-from lucid.weights.model_metadata import describe
+from lucid.weights.model_metadata import encode_metadata
 
 if TYPE_CHECKING:
     from lucid.data import DataLoader
@@ -179,7 +179,7 @@ class Trainer(TrainerState):
         if monitor is not None and (validate is None or directory is None):
             raise ValueError(f"monitor={monitor!r} needs validate and directory; pass both")
         if monitor is not None and model.model_name is not None:
-            describe(model, class_names, preprocessing)  # raise now, not after an epoch
+            encode_metadata(model, class_names, preprocessing)  # raise now, not after an epoch
         super().__init__(model, optimizer, loader, scheduler, callbacks, checkpointables or {})
         self.loss = loss
         self.epochs = epochs

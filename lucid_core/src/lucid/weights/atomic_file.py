@@ -1,13 +1,11 @@
-"""Replacing a file so that every moment, a crash included, shows the old one or the new one whole.
+"""Atomic file replacement: readers see the old file or the new one, never a part.
 
-The new content goes into a temporary file in the same directory (a rename is
-atomic within one file system only), reaches the disk, and takes the name of the
-old file in one step; then the directory itself is flushed, so that the rename
-survives a power cut too.
+The content is written to a temporary file in the same directory (a rename is atomic within one
+file system), synced, and renamed; then the directory is synced, so that the rename survives a
+power failure.
 
-A process that is killed leaves its temporary behind.  A living writer holds a
-lock on its own, which the system drops when the process ends in whatever way;
-so the next writer of the same file removes those that nobody locks.
+A killed process leaves its temporary file.  Each writer locks its own, and the system releases
+the lock when the process ends; the next writer of the same file removes unlocked ones.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from typing import BinaryIO
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody can remove a file that is open: that is the lock
+except ImportError:  # Windows: an open file cannot be removed, which serves as the lock
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["atomic_write"]
@@ -30,9 +28,9 @@ __all__ = ["atomic_write"]
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Write a file so that readers see the old content or the new, never a part.
+    """Replace a file atomically.
 
-    A symbolic link is followed: what it points to is replaced, the link stays.
+    A symbolic link is followed: its target is replaced.
 
     Parameters
     ----------
@@ -42,8 +40,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        Where to write the new content.  When the block ends with an exception,
-        the temporary is removed and ``path`` stays as it was.
+        Temporary file to write to.  If the block raises, it is removed and ``path`` is unchanged.
 
     Raises
     ------
@@ -54,9 +51,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no directory {target.parent}")
+        raise FileNotFoundError(
+            f"cannot write {path}: the directory {target.parent} does not exist"
+        )
     if target.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a directory")
+        raise IsADirectoryError(f"cannot write {path}: expected a file, got a directory")
     _remove_stale(target)
     temporary, file = _create(target)
     try:
@@ -64,7 +63,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if os.name != "nt":  # renamed while open and so still locked
+            if os.name != "nt":  # rename while open, still locked
                 os.replace(temporary, target)
         if os.name == "nt":
             os.replace(temporary, target)
@@ -72,13 +71,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            error.filename = os.fspath(path)  # writing to an open file does not name it
+            error.filename = os.fspath(path)  # write errors have no file name
         raise
     _flush_directory(target.parent)
 
 
 def _affixes(target: Path) -> tuple[str, str]:
-    # Cut so that the temporary's name cannot pass the 255 bytes that file systems allow.
+    # Truncated to stay below the limit of 255 bytes per name.
     return f".{target.name[:50]}.", ".tmp"
 
 
@@ -86,12 +85,12 @@ def _create(target: Path) -> tuple[Path, BinaryIO]:
     prefix, suffix = _affixes(target)
     while True:
         temporary = target.parent / f"{prefix}{secrets.token_hex(8)}{suffix}"
-        # Not tempfile: its files are private, and the result should have the user's usual mode.
+        # tempfile would create private files; this one gets the default mode of the user.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(temporary, flags, 0o666)
         if _lock(descriptor) and _has_name(descriptor):
             return temporary, os.fdopen(descriptor, "wb")
-        os.close(descriptor)  # someone cleaned up between our creating and our locking it
+        os.close(descriptor)  # removed by another writer before it was locked
 
 
 def _lock(descriptor: int) -> bool:
@@ -101,7 +100,7 @@ def _lock(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks: cleaning up is off there, see _remove_stale
+    except OSError:  # no locks on this file system: see _remove_stale
         return True
     return True
 
@@ -111,13 +110,13 @@ def _has_name(descriptor: int) -> bool:
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove the temporaries of writers of ``target`` that are no more."""
+    """Remove the temporary files of dead writers of ``target``."""
     prefix, suffix = _affixes(target)
     for name in os.listdir(target.parent):
         if not (name.startswith(prefix) and name.endswith(suffix)):
             continue
         stale = target.parent / name
-        with suppress(OSError):  # another cleaner was faster, or the file is not ours to remove
+        with suppress(OSError):  # already removed, or no permission
             if fcntl is None:
                 stale.unlink()
                 continue
@@ -127,11 +126,11 @@ def _remove_stale(target: Path) -> None:
 
 
 def _flush_directory(directory: Path) -> None:
-    if os.name == "nt":  # directories cannot be opened there
+    if os.name == "nt":  # directories cannot be opened
         return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems refuse; the file itself is whole
+        with suppress(OSError):  # unsupported on some network file systems
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

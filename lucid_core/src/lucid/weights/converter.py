@@ -1,4 +1,4 @@
-"""Weights of other libraries: the base class of converters, and loading by one."""
+"""Base class of weight converters, which rename the keys of other libraries."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _COUNTER = ".num_batches_tracked"
 
 
 class WeightConverter:
-    """How the weights that another library writes map onto a family of registered models.
+    """Base class: key mapping from another library to a family of registered models.
 
-    Subclass it, override :meth:`identify` and :meth:`rename`, and register an instance by the
-    hook ``lucid_register_weight_converters``.
+    Override :meth:`identify` and :meth:`rename`, and register an instance with the hook
+    ``lucid_register_weight_converters``.
 
     Examples
     --------
@@ -44,62 +44,61 @@ class WeightConverter:
     """
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Find the model that weights are of.
+        """Identify the model of a state dict.
 
         Parameters
         ----------
         shapes : mapping of str to tuple of int
-            Shapes by the names of the other library, without a wrapper's prefix.
+            Shapes by key of the other library, without a wrapper's prefix.
 
         Returns
         -------
         tuple of (str, dict) or None
-            Registered name and keyword arguments of its builder; None for other weights.
+            Registered name and builder arguments; None for weights of other families.
 
         Raises
         ------
         lucid.StateDictError
-            If the weights are of this family, but no registered model has them; says why.
+            If the weights are of this family, but of no registered model.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override identify()")
 
     def rename(self, key: str) -> str:
-        """Return the model's name of the entry `key`, a name that it does not know unchanged."""
+        """Return the model's key for `key`; unknown keys are returned unchanged."""
         raise NotImplementedError(f"{type(self).__name__} does not override rename()")
 
     def export_key(self, key: str) -> str | None:
-        """Return the other library's name of the model's entry `key`, the inverse of `rename`.
+        """Return the other library's key for the model's `key`, the inverse of `rename`.
 
-        None if the other library has no such entry.  Override it to let users save weights for
-        the other library; see :func:`lucid.weights.export_state_dict`.
+        None if the other library has no such entry.  Needed for
+        :func:`lucid.weights.export_state_dict`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override export_key()")
 
     def for_model(self, model: Module) -> WeightConverter:
-        """Return the converter for one model, by default this one.
+        """Return the converter for one model; default ``self``.
 
-        Override it if names depend on the model, as those of a detector on its backbone.
+        Override it if keys depend on the model, such as on the backbone of a detector.
         """
         return self
 
     def has_key(self, key: str) -> bool:
-        """Whether the family has an entry `key`, to find and strip a wrapper's prefix.
+        """Whether the family has `key`; used to detect a wrapper's prefix.
 
-        By default: whether :meth:`rename` changes it.  It must be False for a name that still
-        has a prefix, so match whole names.
+        Default: whether :meth:`rename` changes it.  Must be False for a key with a prefix, so
+        match whole keys.
         """
         return self.rename(key) != key
 
     def prepare(self, state: dict[str, Tensor], model: Module) -> dict[str, Tensor]:
-        """Change renamed entries before they are loaded, by default not at all.
+        """Transform renamed entries before they are loaded; default: return them.
 
         Parameters
         ----------
         state : dict of str to Tensor
-            Entries by the model's names.  Counters ``num_batches_tracked`` are already added
-            and removed as the model needs.
+            Entries by the model's keys; ``num_batches_tracked`` already matches the model.
         model : lucid.nn.Module
-            The model, for shapes, and for entries that the other library does not have.
+            The model, for shapes and for entries that the other library lacks.
 
         Returns
         -------
@@ -109,14 +108,14 @@ class WeightConverter:
         return state
 
     def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Builder arguments of a known published file that names and shapes do not show.
+        """Return builder arguments of a known published file that shapes do not show.
 
         Parameters
         ----------
         path : pathlib.Path
             The file.
         arguments : mapping
-            What :meth:`identify` returned.
+            Result of :meth:`identify`.
 
         Returns
         -------
@@ -126,28 +125,28 @@ class WeightConverter:
         return {}
 
     def class_names(self, arguments: Mapping[str, Any]) -> Sequence[str] | None:
-        """Names of the classes of a model with these arguments; None (the default) if unknown."""
+        """Return the class names of a model with these arguments; default None (unknown)."""
         return None
 
     def preprocessing(self, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What is done to images before the model sees them; None for the task's default."""
+        """Return the preprocessing of images; None for the default of the task."""
         return None
 
 
 def rename_key(key: str, rules: Sequence[tuple[re.Pattern[str], str]]) -> str:
-    r"""Rename by the first rule whose pattern matches the whole name.
+    r"""Rename a key with the first rule whose pattern matches all of it.
 
     Parameters
     ----------
     key : str
-        Name in a state dict.
+        State dict key.
     rules : sequence of (re.Pattern, str)
-        Patterns, and the new names with references to groups.
+        Patterns and replacements with group references.
 
     Returns
     -------
     str
-        The new name; ``key`` if no rule matches.
+        New key; ``key`` if no rule matches.
 
     Examples
     --------
@@ -171,18 +170,18 @@ def load_converted(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> LoadResult:
-    """Load weights under another library's names, or the model's own, into a model.
+    """Load weights with the keys of another library, or of the model, into a model.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        Unchanged if the weights do not fit.
+        The model; unchanged on errors.
     path_or_state_dict : path-like or mapping
         File that :func:`lucid.load` reads, or a state dict.  A wrapper's prefix is stripped;
         see :func:`lucid.weights.strip_prefix`.  ``num_batches_tracked`` is dropped where the
         model has none, and keeps the model's value where the weights have none.
     converter : WeightConverter, optional
-        Renames entries; those that the model has keep their names.  Default: no other names.
+        Renames keys that the model does not have.  Default: no renaming.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
     ema : bool, optional
@@ -191,14 +190,14 @@ def load_converted(
     Returns
     -------
     LoadResult
-        Loaded, missing, unexpected and skipped keys, under the model's names.
+        Loaded, missing, unexpected and skipped keys of the model.
 
     Raises
     ------
     lucid.WeightFileError
         If the file cannot be read.
     lucid.StateDictError
-        If the weights do not fit.
+        If the weights do not match.
     """
     if isinstance(path_or_state_dict, Mapping):
         state, source = dict(path_or_state_dict), "the state dict"
@@ -218,10 +217,10 @@ def load_converted(
 
 
 def align_batch_counters(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop counters that a model does not have, and add those of its own that are missing.
+    """Match ``num_batches_tracked`` to a model: drop extra counters, add missing ones.
 
-    No result depends on ``num_batches_tracked``, which frozen normalizations and older
-    checkpoints lack.  A counter with two names is added only if neither is there.
+    Frozen norms and old checkpoints lack them, and no result depends on them.  A shared counter
+    is added only if none of its keys is given.
     """
     result = {
         key: value if isinstance(value, Tensor) else Tensor(np.asarray(value))

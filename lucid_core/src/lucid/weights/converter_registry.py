@@ -1,4 +1,4 @@
-"""The converters that plugins register, imported when they are used."""
+"""Weight converters registered by plugins, imported on first use."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = [
     "weight_converters",
 ]
 
-_PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
 class RegisteredConverter:
-    """A converter as a plugin registered it, not imported yet.
+    """Registered converter, not imported yet.
 
     Attributes
     ----------
-    name, place, source, task : str
+    name, target, source, task : str
         Arguments of ``register`` in the hook ``lucid_register_weight_converters``.
     models : tuple of str
-        Registered names of the models that it converts to.
+        Registered names of its models.
     origin : str
         Distribution and version of the plugin.
     """
 
     name: str
-    place: str
+    target: str
     source: str
     task: str
     models: tuple[str, ...]
@@ -58,38 +58,35 @@ class RegisteredConverter:
         Raises
         ------
         lucid.PluginError
-            If it cannot be imported or is no :class:`~lucid.weights.WeightConverter`.
+            If it cannot be imported or is not a :class:`~lucid.weights.WeightConverter`.
         """
-        module, _, attribute = self.place.partition(":")
+        module, _, attribute = self.target.partition(":")
         found = self.call(_import, module, attribute)
         if isinstance(found, WeightConverter):
             return found
         raise PluginError(
-            f"{self}: expected {self.place!r} to be an instance of lucid.weights.WeightConverter, "
+            f"{self}: expected {self.target!r} to be an instance of lucid.weights.WeightConverter, "
             f"got {found!r:.100}"
         )
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of the converter; a fault of it is an error that names it.
-
-        :class:`lucid.StateDictError` comes out, since it is about the weights.
-        """
+        """Call a method of the converter; errors become PluginError, except StateDictError."""
         try:
             return function(*arguments)
         except (KeyboardInterrupt, StateDictError):
             raise
-        except BaseException as error:  # SystemExit too: it must not end the program
+        except BaseException as error:  # including SystemExit
             name = getattr(function, "__name__", "it").lstrip("_")
             raise PluginError(f"{self}: {name}() failed: {describe_error(error)}") from error
 
 
 class GuardedConverter(WeightConverter):
-    """A converter whose faults in loading weights are errors that name it.
+    """Wrapper of a converter whose errors become :class:`lucid.PluginError`.
 
     Parameters
     ----------
     registered : RegisteredConverter
-        Where it is from.
+        Its registration.
     converter : WeightConverter
         The converter.
     """
@@ -99,20 +96,20 @@ class GuardedConverter(WeightConverter):
         self.converter = converter
 
     def for_model(self, model: Module) -> WeightConverter:
-        """Guard the converter for one model."""
+        """Wrap the converter for one model."""
         guarded = copy.copy(self)
         guarded.converter = self.registered.call(self.converter.for_model, model)
         return guarded
 
     def rename(self, key: str) -> str:
-        """Rename, or raise :class:`lucid.PluginError`."""
+        """Rename a key."""
         name = self.registered.call(self.converter.rename, key)
         if not isinstance(name, str):
             raise PluginError(f"{self.registered}: rename({key!r}) returned {name!r}, not a str")
         return name
 
     def prepare(self, state: dict[str, Any], model: Module) -> dict[str, Any]:
-        """Change renamed entries, or raise :class:`lucid.PluginError`."""
+        """Transform renamed entries."""
         prepared = self.registered.call(self.converter.prepare, state, model)
         if not isinstance(prepared, dict):
             raise PluginError(f"{self.registered}: prepare() returned {prepared!r:.80}, not a dict")
@@ -120,7 +117,7 @@ class GuardedConverter(WeightConverter):
 
 
 def weight_converters() -> list[RegisteredConverter]:
-    """Converters that the plugins register.
+    """Return the converters registered by plugins.
 
     Returns
     -------
@@ -130,23 +127,20 @@ def weight_converters() -> list[RegisteredConverter]:
     Warns
     -----
     PluginWarning
-        If the hook of a plugin fails; its converters are skipped.
+        If a plugin's hook fails; its converters are skipped.
     """
     return zoo.registry.collect(plugin_converters, "weight converters")
 
 
 def plugin_converters(plugin: Plugin) -> list[RegisteredConverter]:
-    """Converters that one plugin registers; whatever its hook raises comes out."""
+    """Return the converters of one plugin; errors of its hook propagate."""
     registrar = _Registrar(plugin)
     plugin.call_hook("lucid_register_weight_converters", register=registrar)
     return registrar.converters
 
 
 def find_converter_by_name(model: str | None) -> WeightConverter | None:
-    """Return the converter of a registered model, None if there is none that can be imported.
-
-    For weights whose model the caller names: they may also have the model's own names.
-    """
+    """Return the converter of a registered model; None if missing or not importable."""
     for registered in weight_converters():
         if model in registered.models:
             try:
@@ -157,7 +151,7 @@ def find_converter_by_name(model: str | None) -> WeightConverter | None:
 
 
 class _Registrar:
-    """The ``register`` of one plugin."""
+    """``register`` callback of one plugin."""
 
     def __init__(self, plugin: Plugin) -> None:
         self.origin = plugin.origin
@@ -169,7 +163,7 @@ class _Registrar:
         for key, text in {"name": name, "source": source, "task": task}.items():
             if not isinstance(text, str) or not text.strip() or "\n" in text:
                 raise ValueError(f"weight converter {name!r}: {key} must be text, got {text!r}")
-        if not isinstance(converter, str) or not _PLACE.fullmatch(converter):
+        if not isinstance(converter, str) or not _TARGET.fullmatch(converter):
             raise ValueError(
                 f"weight converter {name!r}: converter must be 'package.module:attribute', got "
                 f"{converter!r}"

@@ -1,4 +1,4 @@
-"""Weights of one other library in a model, and back, by its registered converter."""
+"""Load and export weights with the keys of another library."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["export_state_dict", "find_converter", "load_external_weights"]
 
 
 def find_converter(model: Module, source: str) -> WeightConverter | None:
-    """Find the converter of one library's names that is registered for a model.
+    """Find the converter from another library for a model.
 
-    It is the one for the model's name, else the one that knows all of its entries.
+    It is the one registered for the model's name, else the one that has all of its keys.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def find_converter(model: Module, source: str) -> WeightConverter | None:
     Returns
     -------
     WeightConverter or None
-        The converter for this very model; None if there is none.
+        Converter for this model; None if there is none.
     """
     registered = _registered(model, source)
     return None if registered is None else registered.load().for_model(model)
@@ -52,12 +52,12 @@ def load_external_weights(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> LoadResult:
-    """Load weights under another library's names, or the model's own, into a model.
+    """Load weights with the keys of another library, or of the model, into a model.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        Unchanged if the weights do not fit.
+        The model; unchanged on errors.
     path_or_state_dict : path-like or mapping
         As for :func:`load_converted`.
     source : str
@@ -70,14 +70,14 @@ def load_external_weights(
     Returns
     -------
     LoadResult
-        Loaded, missing, unexpected and skipped keys, under the model's names.
+        Loaded, missing, unexpected and skipped keys of the model.
 
     Raises
     ------
     lucid.WeightFileError
         If the file cannot be read.
     lucid.StateDictError
-        If the weights do not fit.
+        If the weights do not match.
     lucid.PluginError
         If the converter fails.
     """
@@ -93,31 +93,31 @@ def load_external_weights(
 
 
 def export_state_dict(model: Module, source: str) -> dict[str, Tensor]:
-    """Return the weights of a model under another library's names.
+    """Return the state dict of a model with the keys of another library.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        Of a registered family.
+        Model of a registered family.
     source : str
         The other library, such as ``"torchvision"``.
 
     Returns
     -------
     dict of str to Tensor
-        Without the entries that the other library does not have.
+        Entries that the other library has.
 
     Raises
     ------
     ValueError
         If no converter of that library is registered for the model.
     NotImplementedError
-        If its converter works only in the other direction.
+        If the converter does not define ``export_key``.
     """
     converter = find_converter(model, source)
     if converter is None:
         name = model.model_name or f"a {type(model).__name__} without a registered name"
-        raise ValueError(f"no installed plugin has a weight converter of {source} for {name}")
+        raise ValueError(f"expected a model with a weight converter for {source}, got {name}")
     names = ((converter.export_key(key), value) for key, value in model.state_dict().items())
     return {name: value for name, value in names if name is not None}
 
@@ -133,5 +133,5 @@ def _knows_all(registered: RegisteredConverter, model: Module) -> bool:
     try:
         knows = registered.load().has_key
         return all(registered.call(knows, key) for key in model.state_dict())
-    except PluginError:  # another model's; it is reported where it is needed
+    except PluginError:  # of another model; reported when it is used
         return False

@@ -1,4 +1,4 @@
-"""What may stand in a weight file, whatever its format: names, element types, text, digest."""
+"""Checks shared by all weight file formats: names, dtypes, metadata, digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Element types by their safetensors name; files hold them little-endian.
+#: dtypes by safetensors name; little-endian in files.
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "U8": np.dtype("<u1"),
@@ -31,7 +31,7 @@ CODES: dict[np.dtype[Any], str] = {dtype: code for code, dtype in DTYPES.items()
 
 #: Metadata key of the digest.
 DIGEST = "lucid.sha256"
-#: The name under which formats keep metadata, which therefore no tensor may have.
+#: Key of the metadata in the file formats; reserved.
 METADATA = "__metadata__"
 
 _MAX_NDIM = 32
@@ -39,15 +39,17 @@ _AT_ONCE = 2**18
 
 
 class MalformedError(Exception):
-    """Something in a weight file is not as it must be; whoever knows the path turns it
-    into a :class:`lucid.WeightFileError`."""
+    """Invalid content of a weight file.
+
+    Callers that know the path raise :class:`lucid.WeightFileError` from it.
+    """
 
 
 def check_name(name: object) -> str:
-    """Return a tensor's name if it is one that may be read and written.
+    """Return a tensor name if it is allowed.
 
-    Names become member names of archives, directories and messages on terminals
-    elsewhere, so what could climb out of a directory or hide is refused.
+    Other programs use names as archive members, paths and terminal output, so paths and control
+    characters are rejected.
     """
     if not isinstance(name, str) or not name:
         raise MalformedError(f"a tensor's name must be a non-empty string, got {name!r}")
@@ -55,17 +57,17 @@ def check_name(name: object) -> str:
         raise MalformedError(f"{METADATA!r} is not allowed as a tensor's name")
     if name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise MalformedError(f"the tensor name {name!r} looks like a path")
-    # Cc: control characters; Cs: halves of a surrogate pair, which UTF-8 cannot hold.
+    # Cc: control characters; Cs: surrogates, which UTF-8 cannot encode.
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise MalformedError(f"the tensor name {name!r} holds control characters")
+        raise MalformedError(f"the tensor name {name!r} contains control characters")
     return name
 
 
 def check_shape(name: str, shape: object, itemsize: int) -> tuple[tuple[int, ...], int]:
-    """Return ``(shape, bytes)`` of a tensor if NumPy can have an array of that shape."""
+    """Return ``(shape, nbytes)`` if NumPy supports the shape."""
     if not isinstance(shape, list | tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise MalformedError(f"tensor {name!r} has the shape {shape!r}, expected sizes >= 0")
-    # NumPy leaves out axes of length 0 when it asks whether an array is too big.
+    # NumPy ignores axes of length 0 in its size limit.
     extent = math.prod(max(n, 1) for n in shape) * itemsize
     if len(shape) > _MAX_NDIM or extent >= 2**63:
         raise MalformedError(f"tensor {name!r} declares the impossible shape {tuple(shape)}")
@@ -73,40 +75,39 @@ def check_shape(name: str, shape: object, itemsize: int) -> tuple[tuple[int, ...
 
 
 def check_bools(name: str, array: Array) -> None:
-    """Refuse bytes other than 0 and 1 in a bool array: NumPy computes nonsense with them."""
+    """Raise for bytes other than 0 and 1 in a bool array, which NumPy does not support."""
     if array.dtype == np.bool_ and array.size and array.view(np.uint8).max() > 1:
         raise MalformedError(f"tensor {name!r} is BOOL but holds bytes other than 0 and 1")
 
 
 def from_bfloat16(patterns: Array) -> Array:
-    """bfloat16 bit patterns (uint16) as float32, of which they are the upper halves."""
+    """Convert bfloat16 bit patterns (uint16) to float32."""
     result: Array = np.empty(patterns.shape, np.float32)
     _widen(patterns.reshape(-1), result)
     return result
 
 
 def in_upper_half(array: Array) -> Array:
-    """The second half of the memory of a float32 array, to read its bfloat16 patterns into."""
+    """Return the second half of a float32 array's memory, to read bfloat16 patterns into."""
     return array.reshape(-1).view("<u2")[array.size :]
 
 
 def widen_upper_half(array: Array) -> None:
-    """Turn the patterns that :func:`in_upper_half` was given into the elements, in place."""
+    """Convert the patterns in :func:`in_upper_half` to float32 in place."""
     _widen(in_upper_half(array), array)
 
 
 def _widen(patterns: Array, result: Array) -> None:
-    """Put patterns before zeros.  They may lie in the second half of ``result``."""
+    """Shift patterns into the upper 16 bits; they may overlap the second half of ``result``."""
     elements = result.reshape(-1).view(np.uint32)
-    # From the front, and each part copied first: what is written never reaches what is
-    # still to be read, since element i ends where pattern i + 1 begins at the earliest.
+    # Front to back, in copied chunks: element i never overlaps pattern i + 1 or later ones.
     for start in range(0, len(elements), _AT_ONCE):
         part = patterns[start : start + _AT_ONCE].astype(np.uint32)
         elements[start : start + len(part)] = part << 16
 
 
 def check_metadata(metadata: object) -> dict[str, str]:
-    """Return metadata if it maps strings to strings, all of which UTF-8 can hold."""
+    """Return metadata if it maps str to str that UTF-8 can encode."""
     if not isinstance(metadata, dict):
         raise MalformedError(
             f"the metadata must map strings to strings, got a {type(metadata).__name__}"
@@ -128,20 +129,20 @@ def check_metadata(metadata: object) -> dict[str, str]:
 
 
 def raw_bytes(array: Array) -> memoryview:
-    """The elements of an array in C order as bytes; a copy only where the layout asks for one."""
-    # asarray, not ascontiguousarray: the latter gives a 0-d array an axis.
+    """Return the elements in C order as bytes, copied only if not contiguous."""
+    # ascontiguousarray would add an axis to a 0-d array.
     return np.asarray(array, order="C").reshape(-1).view(np.uint8).data
 
 
 def digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over everything that a file says: names, types, shapes, values and metadata.
+    """Return the SHA-256 of names, dtypes, shapes, values and metadata.
 
-    The same in every format and for every order of the entries.
+    Independent of the format and of the order of the entries.
     """
     sha = hashlib.sha256()
 
     def add(text: str) -> None:
-        # With its length before it no two sequences of texts give the same bytes.
+        # The length prefix makes the encoding unambiguous.
         encoded = text.encode("utf-8", "surrogatepass")
         sha.update(len(encoded).to_bytes(8, "little") + encoded)
 
@@ -158,6 +159,6 @@ def digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
 
 
 def check_digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Compare what was read with the digest in the metadata, if there is one."""
+    """Check the digest in the metadata, if there is one."""
     if DIGEST in metadata and digest(arrays, metadata) != metadata[DIGEST]:
-        raise MalformedError("the contents do not match their digest: damaged, or changed by hand")
+        raise MalformedError("the contents do not match the digest: damaged or modified")

@@ -1,4 +1,4 @@
-"""The one registered converter that recognizes given weights."""
+"""Identify the model of a state dict with the registered converters."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class IdentifiedWeights:
-    """Weights with the converter that recognizes them, and the model that they are of.
+    """State dict whose model a converter recognizes.
 
     Attributes
     ----------
     registered : RegisteredConverter
-        Where the converter is from.
+        Registration of the converter.
     converter : WeightConverter
         The converter.
     name : str
-        Registered name of the model.
+        Registered model name.
     arguments : dict
-        Keyword arguments of its builder.
+        Builder arguments.
     state : dict of str to Tensor or array
-        Entries without a wrapper's prefix, under the other library's names.
+        Entries with the other library's keys, without a wrapper's prefix.
     other_entries : dict of str to Tensor or array
         Entries outside of the prefix.
     path : pathlib.Path or None
-        The file, for errors.
+        Source file, for errors.
     """
 
     registered: RegisteredConverter
@@ -73,7 +73,7 @@ class IdentifiedWeights:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes, if the converter knows them."""
+        """Class names; None if unknown."""
         names = self.registered.call(self.converter.class_names, self.arguments)
         if names is None:
             return None
@@ -92,7 +92,7 @@ class IdentifiedWeights:
 
     @property
     def preprocessing(self) -> dict[str, Any] | None:
-        """What is done to images, if the converter says it."""
+        """Preprocessing of images; None if unknown."""
         described = self.registered.call(self.converter.preprocessing, self.arguments)
         if not isinstance(described, dict | None):
             raise PluginError(
@@ -102,23 +102,23 @@ class IdentifiedWeights:
         return described
 
     def names(self) -> set[str]:
-        """The model's names of the entries."""
+        """Return the model's keys of the entries."""
         return {self.registered.call(self.converter.rename, key) for key in self.state}
 
     def build(self, **overrides: Any) -> Module:
-        """Build the model with fresh weights.
+        """Build the model with random weights.
 
         Parameters
         ----------
         **overrides
-            Builder arguments that replace those that the weights show.
+            Builder arguments that override the identified ones.
 
         Raises
         ------
         lucid.UnknownModelError
-            If a model that it is built from, such as a backbone, is not registered.
+            If a component, such as a backbone, is not registered.
         lucid.PluginError
-            If the converter's arguments are not those of the builder.
+            If the converter's arguments do not match the builder.
         """
         from lucid.models import create_model
 
@@ -126,7 +126,7 @@ class IdentifiedWeights:
             return create_model(self.name, **{**self.arguments, **overrides})
         except UnknownModelError as error:
             raise UnknownModelError(
-                f"{self._source} holds weights of {self.name}, which needs another model: {error}"
+                f"{self._source} has weights of {self.name}, which needs another model: {error}"
             ) from None
         except LucidError:
             raise
@@ -134,36 +134,38 @@ class IdentifiedWeights:
             if overrides:
                 raise
             raise PluginError(
-                f"{self.registered} gives arguments with which {self.name} cannot be built, "
+                f"{self.registered} returned invalid arguments for {self.name}, "
                 f"{self.arguments}: {error}"
             ) from error
 
     def load_into(self, model: Module, *, skip_mismatched: bool = False) -> LoadResult:
-        """Load the weights into a model that :meth:`build` returned.
+        """Load the weights into a model from :meth:`build`.
 
         Parameters
         ----------
         model : lucid.nn.Module
-            Unchanged if the weights do not fit.
+            The model; unchanged on errors.
         skip_mismatched : bool, default False
             As for :meth:`lucid.nn.Module.load_state_dict`.
 
         Raises
         ------
         lucid.StateDictError
-            If the weights do not fit.
+            If the weights do not match.
         lucid.PluginError
-            If the converter fails, or gives names that the model does not have.
+            If the converter fails, or returns keys that the model does not have.
         """
-        return load_converted(model, self.state, _Checked(self), skip_mismatched=skip_mismatched)
+        return load_converted(
+            model, self.state, _StrictConverter(self), skip_mismatched=skip_mismatched
+        )
 
     @property
     def _source(self) -> str:
         return "the state dict" if self.path is None else str(self.path)
 
 
-class _Checked(GuardedConverter):
-    """A converter of weights that it recognizes: names that it makes up are its fault."""
+class _StrictConverter(GuardedConverter):
+    """Converter wrapper that raises PluginError for keys that the model does not have."""
 
     def __init__(self, weights: IdentifiedWeights) -> None:
         super().__init__(weights.registered, weights.converter)
@@ -172,11 +174,11 @@ class _Checked(GuardedConverter):
     def prepare(self, state: dict[str, Any], model: Module) -> dict[str, Any]:
         prepared = super().prepare(state, model)
         own = model.state_dict()
-        # An entry that keeps its name is one too many in the file, not a fault of the converter.
+        # A key that was not renamed is an extra entry of the file, not a converter error.
         wrong = [str(k) for k in prepared if k not in own and k not in self.weights.state]
         if wrong:
             raise PluginError(
-                f"{self.registered} gives names that {self.weights.name} does not have: "
+                f"{self.registered} returned keys that {self.weights.name} does not have: "
                 f"{_listed(wrong)}"
             )
         return prepared
@@ -223,19 +225,19 @@ def identify_weights(
     lucid.PluginError
         If a converter fails and no other recognizes them.
     """
-    claims, faults = _claims(state_dict, path, ema, task)
-    whole = [claim for claim in claims if not any(claim.keys < other.keys for other in claims)]
-    found = [claim for claim in whole if claim.weights is not None]
+    matches, faults = _matches(state_dict, path, ema, task)
+    whole = [match for match in matches if not any(match.keys < other.keys for other in matches)]
+    found = [match for match in whole if match.weights is not None]
     if len(found) > 1:
-        found = [claim for claim in found if claim.identified.name == model] or found
+        found = [match for match in found if match.identified.name == model] or found
     if len(found) > 1:
         both = " and ".join(f"{c.identified.registered} as {c.identified.name}" for c in found)
         raise WeightFileError(
-            f"{path or 'the state dict'}: several converters recognize its weights: {both}; "
+            f"{path or 'the state dict'}: several converters recognize the weights: {both}; "
             "disable the distribution of one by LUCID_DISABLE_PLUGINS"
         )
     if not found:
-        errors: list[LucidError] = [claim.error for claim in whole if claim.error is not None]
+        errors: list[LucidError] = [match.error for match in whole if match.error is not None]
         for first in (*errors, *faults):
             raise first
         return None
@@ -247,19 +249,19 @@ def identify_weights(
 
 
 @dataclass(frozen=True)
-class _Claim:
-    """Weights that a converter recognizes, or says why no model has them.
+class _Match:
+    """Result of one converter.
 
     Attributes
     ----------
     weights : IdentifiedWeights or None
         None if no registered model has them.
     error : StateDictError or None
-        Why not.
+        Reason.
     keys : frozenset of str
-        The entries by their names in the file.
+        Recognized keys, as in the file.
     notes : list of warnings.WarningMessage
-        Warnings of stripping the prefix, for when the claim counts.
+        Warnings to issue if this result is used.
     """
 
     weights: IdentifiedWeights | None
@@ -273,31 +275,31 @@ class _Claim:
         return self.weights
 
 
-def _claims(
+def _matches(
     state_dict: Mapping[str, Any], path: Path | None, ema: bool | None, task: str | None
-) -> tuple[list[_Claim], list[PluginError]]:
-    """What each converter recognizes, and the faults of those that fail."""
-    claims: list[_Claim] = []
+) -> tuple[list[_Match], list[PluginError]]:
+    """Return the results of all converters, and the errors of those that fail."""
+    matches: list[_Match] = []
     faults: list[PluginError] = []
     for registered in weight_converters():
         if task is not None and task != registered.task:
             continue
         try:
-            claim = _ask(registered, state_dict, path, ema)
+            match = _match(registered, state_dict, path, ema)
         except PluginError as error:
             faults.append(error)
         else:
-            claims += [] if claim is None else [claim]
-    return claims, faults
+            matches += [] if match is None else [match]
+    return matches, faults
 
 
-def _ask(
+def _match(
     registered: RegisteredConverter,
     state_dict: Mapping[str, Any],
     path: Path | None,
     ema: bool | None,
-) -> _Claim | None:
-    """Strip a wrapper's prefix as a converter needs it, and ask it which model that is."""
+) -> _Match | None:
+    """Strip a wrapper's prefix and identify the model with one converter."""
     converter = registered.load()
 
     def known(key: str) -> object:
@@ -308,14 +310,14 @@ def _ask(
             warnings.simplefilter("always")
             state = strip_prefix(state_dict, known, ema=ema, source=path or "the state dict")
     except StateDictError as error:
-        return _Claim(None, error, frozenset(), [])
+        return _Match(None, error, frozenset(), [])
     used = set(map(id, state.values()))
     keys = frozenset(key for key, value in state_dict.items() if id(value) in used)
     shapes = {key: tuple(np.shape(value)) for key, value in state.items()}
     try:
         answer = registered.call(converter.identify, shapes)
     except StateDictError as error:
-        return _Claim(None, error, keys, notes)
+        return _Match(None, error, keys, notes)
     if answer is None:
         return None
     name, arguments = _checked_answer(registered, answer)
@@ -328,7 +330,7 @@ def _ask(
         arguments |= more
     other_entries = {key: value for key, value in state_dict.items() if key not in keys}
     weights = IdentifiedWeights(registered, converter, name, arguments, state, other_entries, path)
-    return _Claim(weights, None, keys, notes)
+    return _Match(weights, None, keys, notes)
 
 
 def _checked_answer(registered: RegisteredConverter, answer: Any) -> tuple[str, dict[str, Any]]:

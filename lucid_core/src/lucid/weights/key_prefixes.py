@@ -1,10 +1,9 @@
-"""Prefixes that wrappers put before the names in a state dict, found and stripped.
+"""Strip prefixes that wrapper modules add to state dict keys.
 
-``torch.compile``, data parallel training, Lightning modules, self-supervised methods and
-other frameworks hold a network as an attribute of something else, so that its
-``conv1.weight`` is saved as ``module.conv1.weight`` or ``encoder_q.backbone.conv1.weight``.
-No prefix is known by name: the one is stripped whose removal gives names that the model
-has.
+``torch.compile``, data parallel training, Lightning and self-supervised methods wrap a network,
+so its ``conv1.weight`` is saved as ``module.conv1.weight`` or
+``encoder_q.backbone.conv1.weight``.  The prefix is detected: it is the one whose removal gives
+keys of the model.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ __all__ = ["is_ema_key", "rename_state_dict", "strip_prefix"]
 
 Value = TypeVar("Value")
 
-#: Attributes that wrappers of single layers add in the middle of names, never a layer's own.
+#: Attributes that wrappers of single layers insert into keys; never names of layers.
 _TRANSPARENT = frozenset(
     ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 )
-#: The same, and data parallel training's, which may also be a layer's own name.
+#: The same, and that of data parallel training, which may also be a layer name.
 _PARALLEL = _TRANSPARENT | {"module"}
 _EMA = re.compile(r"(?:.*_)?(?:ema|swa|teacher)(?:_.*)?", re.IGNORECASE)
-#: Copies that self-supervised methods keep to train against, not to use.
+#: Momentum encoders of self-supervised methods, which are not used for inference.
 _MOMENTUM_COPY = re.compile(r"encoder_k|(?:target|momentum|key)(?:_.*)?")
-#: Numbers that averages of weights keep beside them.
+#: Counters that EMA wrappers store.
 _COUNTERS = frozenset(("n_averaged", "initted", "step", "steps"))
 _MAX_PARTS = 24
 _SHOWN = 3
 
 
 def is_ema_key(key: str) -> bool:
-    """Whether a component of a name says that it belongs to an EMA of the weights."""
+    """Whether a component of a key marks an EMA of the weights."""
     return any(map(_EMA.fullmatch, key.split(".")))
 
 
@@ -48,34 +47,34 @@ def strip_prefix(
     ema: bool | None = None,
     source: object = "the state dict",
 ) -> dict[str, Value]:
-    """Strip the prefix that a wrapper put before a model's names.
+    """Strip the prefix that a wrapper module added to the keys of a state dict.
 
-    Components such as ``_orig_mod`` and ``module`` are removed in the middle of names as
-    well.  A state dict whose own names fit is returned as it is.
+    Components such as ``_orig_mod`` and ``module`` are also removed inside keys.  A state dict
+    with matching keys is returned unchanged.
 
     Parameters
     ----------
     state_dict : mapping
-        Values by name.
+        Values by key.
     known : callable
-        Whether the model, or its converter, has a name.
+        Whether the model, or its converter, has a key.
     ema : bool, optional
-        For a state dict with two copies of the model, one of them an exponential moving
-        average (EMA, teacher): which one to take.  Default: the EMA, with a warning.
+        For a state dict with the raw weights and an exponential moving average (EMA, teacher):
+        whether to use the EMA.  Default: the EMA, with a warning.
     source : object, default "the state dict"
-        Where it comes from, such as a path, for messages.
+        Source for messages, such as a path.
 
     Returns
     -------
     dict
-        The entries under the prefix, without it.  Entries outside are left out with a
-        :class:`lucid.WeightFileWarning`, except a last layer under a prefix of its own
-        (``head.fc.weight`` beside ``backbone.conv1.weight``).
+        Entries under the prefix, without it.  Others are skipped with a
+        :class:`lucid.WeightFileWarning`, except a head with its own prefix
+        (``head.fc.weight`` next to ``backbone.conv1.weight``).
 
     Raises
     ------
     StateDictError
-        If several networks in it fit the model, or two entries would get one name.
+        If several networks match the model, or two keys become equal.
 
     Examples
     --------
@@ -83,11 +82,11 @@ def strip_prefix(
     >>> strip_prefix({"module.weight": 1, "module.bias": 2}, {"weight", "bias"}.__contains__)
     {'weight': 1, 'bias': 2}
     """
-    best: _Reading[Value] | None = None
+    best: _Candidate[Value] | None = None
     for removed in (frozenset[str](), _TRANSPARENT, _PARALLEL):
-        reading = _Reading(state_dict, removed, known)
-        if best is None or reading.score > best.score:
-            best = reading
+        candidate = _Candidate(state_dict, removed, known)
+        if best is None or candidate.score > best.score:
+            best = candidate
     assert best is not None
     if not best.score:
         return dict(state_dict)
@@ -106,26 +105,26 @@ def strip_prefix(
 def rename_state_dict(
     state_dict: Mapping[str, Value], own: Container[str], convert: Callable[[str], str]
 ) -> dict[str, Value]:
-    """Convert another library's names to a model's.
+    """Rename the keys of another library to those of a model.
 
     Parameters
     ----------
     state_dict : mapping
-        Values by name.
+        Values by key.
     own : container of str
-        Names that the model has: they stay as they are.
+        Keys of the model, which are kept.
     convert : callable
-        The model's name for a name of the other library.
+        Maps a key of the other library to one of the model.
 
     Returns
     -------
     dict
-        The same values.
+        Values by new key.
 
     Raises
     ------
     StateDictError
-        If two entries would get one name.
+        If two keys become equal.
 
     Examples
     --------
@@ -138,22 +137,20 @@ def rename_state_dict(
     origins: dict[str, str] = {}
     for key, name in names.items():
         if name in origins:
-            raise StateDictError(
-                f"{origins[name]!r} and {key!r} are two entries for {name!r}; remove one"
-            )
+            raise StateDictError(f"{origins[name]!r} and {key!r} both map to {name!r}; remove one")
         origins[name] = key
     return {names[key]: value for key, value in state_dict.items()}
 
 
-class _Reading(Generic[Value]):
-    """The names of a state dict without some components, and how well each prefix fits.
+class _Candidate(Generic[Value]):
+    """Keys without some components, and how many match the model under each prefix.
 
     Parameters
     ----------
     state_dict : mapping
-        Values by name.
+        Values by key.
     removed : frozenset of str
-        Components to leave out.
+        Components to remove.
     known : callable
         As for :func:`strip_prefix`.
     """
@@ -168,20 +165,20 @@ class _Reading(Generic[Value]):
         self.removed = removed
         self.known = known
         self.names = {key: _without(key, removed) for key in state_dict}
-        #: How many names below each prefix the model has.
+        #: Number of matching keys under each prefix.
         self.fitting: Counter[str] = Counter()
         for name in self.names.values():
             for prefix in _prefixes(name):
                 if known(name[len(prefix) :]):
                     self.fitting[prefix] += 1
         self.score = max(self.fitting.values(), default=0)
-        #: Prefixes of the copies of which one was selected.
+        #: Prefixes of all copies of the network.
         self.copies: tuple[str, ...] = ()
 
     def select(self, ema: bool | None, source: object) -> str | None:
-        """The prefix of the network to take; None if none of them holds most of the names."""
+        """Return the prefix of the network; None if it has less than half of the keys."""
         if self.fitting[""] == self.score:
-            return self._beside_own_names(ema, source)
+            return self._ema_prefix(ema, source)
         rivals = [prefix for prefix, n in self.fitting.items() if 2 * n > self.score]
         used = [prefix for prefix in rivals if not _has(_MOMENTUM_COPY, prefix)] or rivals
         averaged = [prefix for prefix in used if is_ema_key(prefix)]
@@ -192,30 +189,30 @@ class _Reading(Generic[Value]):
         chosen = plain if ema is False or not averaged else averaged
         if not chosen:
             raise StateDictError(
-                f"{source}: expected weights that are no EMA, got only {_listed(averaged)}; leave "
-                "out ema=False (--no-ema)"
+                f"{source}: expected weights other than an EMA, got only {_listed(averaged)}; "
+                "remove ema=False (--no-ema)"
             )
         if len(chosen) > 1:
             raise StateDictError(
-                f"{source}: several networks in it fit the model, under the prefixes "
-                f"{_listed(chosen)}; save the state_dict() of one of them alone"
+                f"{source}: several networks match the model, under the prefixes "
+                f"{_listed(chosen)}; save the state_dict() of one of them"
             )
         self.copies = tuple(used)
         if averaged and ema is None:
             _note(
                 f"{source}: using the EMA of the weights, under the prefix {averaged[0]!r}"
                 + (
-                    f"; {plain[0]!r} has the plain weights (ema=False or --no-ema)"
+                    f"; {plain[0]!r} has the raw weights (ema=False or --no-ema)"
                     if plain
-                    else ", the only weights in it"
+                    else ", the only weights in the file"
                 )
             )
         prefix = chosen[0]
         below = sum(1 for name in self.names.values() if name.startswith(prefix))
         return prefix if 2 * self.fitting[prefix] >= below else None
 
-    def _beside_own_names(self, ema: bool | None, source: object) -> str:
-        """The prefix of an EMA that stands beside the model's own names, or none."""
+    def _ema_prefix(self, ema: bool | None, source: object) -> str:
+        """Return the prefix of an EMA next to keys without prefix, or ``""``."""
         averaged = [
             prefix
             for prefix, fitting in self.fitting.items()
@@ -231,12 +228,12 @@ class _Reading(Generic[Value]):
         if ema is None:
             _note(
                 f"{source}: using the EMA of the weights, under the prefix {averaged[0]!r}; the "
-                "names without it have the plain weights (ema=False or --no-ema)"
+                "keys without it have the raw weights (ema=False or --no-ema)"
             )
         return averaged[0]
 
     def under(self, prefix: str, source: object) -> dict[str, Value]:
-        """The entries below a prefix by their names below it, and a last layer beside it."""
+        """Return the entries under a prefix, without it, and a head under another prefix."""
         result: dict[str, Value] = {}
         origins: dict[str, str] = {}
         outside = []
@@ -247,7 +244,8 @@ class _Reading(Generic[Value]):
             inner = name[len(prefix) :]
             if inner in origins:
                 raise StateDictError(
-                    f"{source}: {origins[inner]!r} and {key!r} would both be {inner!r}; rename one"
+                    f"{source}: {origins[inner]!r} and {key!r} would both become {inner!r}; "
+                    "rename one"
                 )
             origins[inner] = key
             result[inner] = self.state_dict[key]
@@ -262,12 +260,12 @@ class _Reading(Generic[Value]):
         ]
         if left or head:
             taken = f" and {_listed(head)}" if head else ""
-            beside = f"; left out {len(left)} beside: {_listed(left)}" if left else ""
-            _note(f"{source}: using the entries under the prefix {prefix!r}{taken}{beside}")
+            skipped = f"; skipped other entries ({len(left)}): {_listed(left)}" if left else ""
+            _note(f"{source}: using the entries under the prefix {prefix!r}{taken}{skipped}")
         return result
 
     def _head(self, outside: list[str], result: Mapping[str, Value]) -> dict[str, str]:
-        """A part of the model that stands under one other prefix, its names by key."""
+        """Return new keys by old for the rest of the model under one other prefix."""
         parts: dict[str, dict[str, str]] = {}
         for key in outside:
             name = self.names[key]

@@ -1,4 +1,4 @@
-"""One file that rebuilds a model: its weights, what built it, and how to use it."""
+"""``save_model`` and ``load_model``: weights and how to rebuild the model in one file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lucid.weights.identify import identify_weights
 from lucid.weights.key_prefixes import strip_prefix
 from lucid.weights.model_metadata import (
     MODEL_KEY,
-    describe,
+    decode_metadata,
+    encode_metadata,
     find_saved_model,
     metadata_from_model,
-    parse,
     refuse_training_checkpoint,
 )
 from lucid.weights.serialization import StrPath, read_file, write_file
@@ -36,40 +36,38 @@ def save_model(
     class_names: Sequence[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a model so that its file alone rebuilds it.
+    """Save a model with the metadata that rebuilds it.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        Built by a registered builder, so that it knows its name and arguments.
+        Model from a registered builder.
     path : path-like
-        As for :func:`lucid.save`; replaced in one step.
+        As for :func:`lucid.save`; replaced atomically.
     class_names : sequence of str, optional
-        One name for each class, in the order of the class numbers.
+        Class names by index.
     preprocessing : mapping, optional
-        What is done to an image before the model sees it.  Numbers, strings,
-        booleans, None, and lists and dicts of them.
+        Preprocessing of images: numbers, strings, booleans, None, and lists and dicts of them.
 
     Raises
     ------
     ValueError
-        If the model does not know its registry name or was changed after it was built
-        (a replaced layer, another shape), or ``class_names`` has another length than
-        the model's ``num_classes``, or a name twice.
+        If the model has no registered name or was changed after it was built (a replaced layer,
+        another shape), or ``class_names`` has duplicates or not ``num_classes`` names.
     TypeError
-        If an argument it was built with, or the preprocessing, is more than
-        plain data, or ``class_names`` are no sequence of text.
+        If a builder argument or the preprocessing is not plain data, or ``class_names`` is not a
+        sequence of str.
     WeightFileError
-        If the file name belongs to a format that is not written.
+        If the suffix is that of a format that is not written.
     """
-    text = describe(model, class_names, preprocessing)
+    text = encode_metadata(model, class_names, preprocessing)
     write_file(path, model.state_dict(), {MODEL_KEY: text})
 
 
 def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     """Rebuild a model from a file of :func:`save_model`, or of another library.
 
-    Weights that name no model, such as torchvision's, are opened by the weight converter of a
+    Files without model metadata, such as torchvision's, are loaded by the weight converter of a
     plugin that recognizes them; see ``lucid_register_weight_converters`` in
     ``lucid.models.hookspecs``.
 
@@ -83,20 +81,20 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     Returns
     -------
     lucid.nn.Module
-        In training mode, as a builder gives it.
+        The model in training mode.
 
     Raises
     ------
     WeightFileError
-        If the file is damaged, or names no model and no converter recognizes its weights, or
-        several do, or the weights do not fit the model.
+        If the file is damaged, has no model metadata and is not recognized by exactly one
+        converter, or the weights do not match the model.
     UnknownModelError
-        If no installed plugin has that model, or one that it is built from; names the
-        distribution to install.
+        If no plugin has the model, or one that it is built from; names the distribution to
+        install.
     PluginError
-        If a weight converter fails or gives names that the model does not have.
+        If a weight converter fails or returns keys that the model does not have.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     from lucid.models import create_model
 
@@ -104,31 +102,31 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     refuse_training_checkpoint(path, metadata)
     if MODEL_KEY not in metadata and (converted := _convert(path, arrays, ema)) is not None:
         return converted
-    saved = parse(path, metadata)
+    saved = decode_metadata(path, metadata)
     find_saved_model(path, saved)
     try:
         model = create_model(saved.name, **saved.kwargs)
-    except UnknownModelError as error:  # a model that it is built from, such as a backbone
+    except UnknownModelError as error:  # a component, such as a backbone
         raise UnknownModelError(
             f"{os.fspath(path)} holds {saved.name}, which needs another model: {error}"
         ) from None
     except (LucidError, ImportError):
-        raise  # the fault of what is installed here, not of the file
-    except Exception as error:  # a builder may fail in any way at arguments that are nonsense
+        raise  # an error of the installation, not of the file
+    except Exception as error:  # invalid arguments can cause any error in a builder
         raise WeightFileError(f"{os.fspath(path)}: {saved} cannot be built: {error}") from error
     try:
-        _fill(model, arrays, path, ema)
+        _load_arrays(model, arrays, path, ema)
     except StateDictError as error:
         version = f" of {saved.distribution} {saved.distribution_version}"
         raise WeightFileError(
-            f"{os.fspath(path)}: the weights in it do not fit {saved}"
-            f"{version if saved.distribution else ''}, which it names: {error}"
+            f"{os.fspath(path)}: its weights do not match its model, {saved}"
+            f"{version if saved.distribution else ''}: {error}"
         ) from error
     return model
 
 
 def _convert(path: StrPath, arrays: Mapping[str, Any], ema: bool | None) -> Module | None:
-    """Build the model that a converter recognizes in weights; None if none does."""
+    """Build the model that a converter recognizes; None if none does."""
     source = os.fspath(path)
     try:
         found = identify_weights(arrays, path=Path(path), ema=ema)
@@ -153,16 +151,16 @@ def load_weights(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> LoadResult:
-    """Load the weights in a file into a model that is already built.
+    """Load the weights of a file into a model.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        Unchanged if the weights do not fit.
+        The model; unchanged on errors.
     path : path-like
-        A file of :func:`save_model`, :func:`lucid.save` or another library, whose names the
-        weight converter of the model translates.  A prefix that a wrapper put before the
-        names is stripped; see :func:`lucid.weights.strip_prefix`.
+        File of :func:`save_model`, :func:`lucid.save` or another library.  Prefixes of wrappers
+        are stripped, see :func:`lucid.weights.strip_prefix`; keys of other libraries are renamed
+        by the weight converter of the model.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
     ema : bool, optional
@@ -176,17 +174,16 @@ def load_weights(
     Raises
     ------
     WeightFileError
-        If the file is damaged or its weights do not fit; then the message names
-        what the file holds and what the model is.
+        If the file is damaged or its weights do not match the model.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     from lucid.models.structure import structure_changes
 
     arrays, metadata = read_file(path, ema)
     refuse_training_checkpoint(path, metadata)
     try:
-        return _fill(
+        return _load_arrays(
             model,
             arrays,
             path,
@@ -200,12 +197,12 @@ def load_weights(
         if structure_changes(model):
             wanted += ", changed since (skip_mismatched=True loads all layers that still fit)"
         raise WeightFileError(
-            f"{os.fspath(path)} holds {_held(path, arrays, metadata)}; the model is {wanted}: "
-            f"{error}"
+            f"{os.fspath(path)} holds {_describe_file(path, arrays, metadata)}; the model is "
+            f"{wanted}: {error}"
         ) from error
 
 
-def _fill(
+def _load_arrays(
     model: Module,
     arrays: Mapping[str, Any],
     path: StrPath,
@@ -220,10 +217,10 @@ def _fill(
     return model.load_state_dict(unwrapped, **options)
 
 
-def _held(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
-    """Which model a file is of, for an error."""
+def _describe_file(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+    """Describe the model of a file, for an error."""
     if MODEL_KEY in metadata:
-        return str(parse(path, metadata))
+        return str(decode_metadata(path, metadata))
     from lucid.models.structure import find_matching_model
 
     name = find_matching_model({key: array.shape for key, array in arrays.items()})

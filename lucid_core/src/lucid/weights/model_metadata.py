@@ -1,4 +1,4 @@
-"""What the file of a whole model says beside its weights, and how it is written."""
+"""Model metadata in a weight file: builder, arguments, class names, preprocessing."""
 
 from __future__ import annotations
 
@@ -24,46 +24,45 @@ __all__ = [
     "CHECKPOINT_KEY",
     "MODEL_KEY",
     "ModelMetadata",
-    "describe",
+    "decode_metadata",
+    "encode_metadata",
     "find_saved_model",
     "has_model_metadata",
     "metadata_from_model",
     "model_metadata",
-    "parse",
     "refuse_training_checkpoint",
 ]
 
-#: The metadata key of the description.
+#: Metadata key of the model.
 MODEL_KEY = "lucid.model"
-#: The metadata key of the state of a training run, as of :mod:`lucid.training.checkpoint`.
+#: Metadata key of a training checkpoint, see :mod:`lucid.training.checkpoint`.
 CHECKPOINT_KEY = "lucid.checkpoint"
 _SHOWN = 5
 _REMEDY = (
-    ". Save the weights alone by lucid.save(model.state_dict(), path), or register a builder that "
-    "makes the object itself"
+    ". Save the weights with lucid.save(model.state_dict(), path), or register a builder that "
+    "creates the object"
 )
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a whole-model file says besides the weights.
+    """Metadata of a model file.
 
     Attributes
     ----------
     name : str
-        The model's name in the registry.
+        Registered model name.
     kwargs : dict
-        Keyword arguments it was built with; sequences are tuples.
+        Keyword arguments of the builder; sequences are tuples.
     class_names : tuple of str or None
-        One name for each class, in the order of the class numbers.
+        Class names by index.
     preprocessing : dict or None
-        What is done to an image before the model sees it, in the terms of the
-        plugin that wrote it.
+        Preprocessing of images, in the format of the plugin.
     lucid_version : str or None
-        The version of Lucid that saved the file.
+        Lucid version that saved the file.
     distribution, distribution_version : str or None
-        The installed package that registered the model where it was saved; None for a
-        model registered by a script, and in files of Lucid 0.1.0.
+        Package that registered the model when it was saved; None for a model registered by a
+        script, and in files of Lucid 0.1.0.
     """
 
     name: str
@@ -80,7 +79,7 @@ class ModelMetadata:
 
     @property
     def num_classes(self) -> int | None:
-        """The argument ``num_classes``, or its default; None if the builder has none."""
+        """Number of classes, from the arguments or the builder's default; None if unknown."""
         value = self.kwargs.get("num_classes")
         if value is None:
             from lucid.models import get_builder
@@ -96,12 +95,12 @@ class ModelMetadata:
 
 
 def model_metadata(path: StrPath) -> ModelMetadata:
-    """Read what a file of :func:`save_model` says besides the weights.
+    """Read the metadata of a file of :func:`save_model`.
 
     Parameters
     ----------
     path : path-like
-        The file.  Its tensors are not read.
+        The file; tensors are not read.
 
     Returns
     -------
@@ -111,35 +110,34 @@ def model_metadata(path: StrPath) -> ModelMetadata:
     Raises
     ------
     WeightFileError
-        If the file is damaged or holds no model, but weights alone or the state of a
-        training run.
+        If the file is damaged, or has a plain state dict or a training checkpoint.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     metadata = read_metadata(path)
     refuse_training_checkpoint(path, metadata)
-    return parse(path, metadata)
+    return decode_metadata(path, metadata)
 
 
 def has_model_metadata(path: StrPath) -> bool:
-    """Whether a file says which model its weights are of, as files of :func:`save_model` do.
+    """Whether a file has model metadata, as files of :func:`save_model` have.
 
     Parameters
     ----------
     path : path-like
-        A file that :func:`lucid.load` reads.  Its tensors are not read.
+        File that :func:`lucid.load` reads; tensors are not read.
 
     Returns
     -------
     bool
-        Whether :func:`load_model` and :func:`model_metadata` find a model in it.
+        Whether :func:`model_metadata` can read it.
 
     Raises
     ------
     WeightFileError
-        If the file is damaged, or holds the state of a training run.
+        If the file is damaged, or is a training checkpoint.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     metadata = read_metadata(path)
     refuse_training_checkpoint(path, metadata)
@@ -147,7 +145,7 @@ def has_model_metadata(path: StrPath) -> bool:
 
 
 def refuse_training_checkpoint(path: StrPath, metadata: Mapping[str, str]) -> None:
-    """Raise ``WeightFileError`` if a file holds the state of a training run, not a model."""
+    """Raise ``WeightFileError`` if a file is a training checkpoint, not a model."""
     if CHECKPOINT_KEY not in metadata:
         return
     best = Path(path).with_name("best.safetensors")
@@ -159,24 +157,24 @@ def refuse_training_checkpoint(path: StrPath, metadata: Mapping[str, str]) -> No
 
 
 def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
-    """Look up the registered model that a file names.
+    """Look up the registered model of a file.
 
     Parameters
     ----------
     path : path-like
         The file, for errors.
     saved : ModelMetadata
-        What it says.
+        Its metadata.
 
     Returns
     -------
     lucid.models.ModelInfo
-        The model here.
+        The registered model.
 
     Raises
     ------
     UnknownModelError
-        If no installed plugin has it; names the distribution that the file was saved with.
+        If no plugin has the model; names the distribution that saved the file.
     """
     from lucid.models import model_info
     from lucid.models.discovery import disabled_distributions
@@ -201,34 +199,34 @@ def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
 
 
 def metadata_from_model(model: Module) -> ModelMetadata | None:
-    """Name and arguments of a model that a registered builder built."""
+    """Return name and arguments of a model from a registered builder, else None."""
     name = getattr(model, "model_name", None)
     if name is None:
         return None
     return ModelMetadata(name, dict(getattr(model, "model_kwargs", None) or {}))
 
 
-def describe(
+def encode_metadata(
     model: Module,
     class_names: Sequence[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> str:
-    """What :func:`save_model` writes beside the weights; raises what it raises."""
+    """Return the metadata text of a model; see :func:`save_model`."""
     described = metadata_from_model(model)
     if described is None:
         raise ValueError(
-            f"this {type(model).__name__} does not know its name in lucid.models, so no file "
-            "could rebuild it: build it by lucid.models.create_model, or save its weights alone "
-            "by lucid.save(model.state_dict(), path)"
+            f"this {type(model).__name__} has no name in lucid.models, so a file "
+            "cannot rebuild it; create it with lucid.models.create_model, or save its weights with "
+            "lucid.save(model.state_dict(), path)"
         )
     from lucid import __version__
     from lucid.models.structure import structure_changes
 
     if changes := structure_changes(model):
         raise ValueError(
-            f"this {described.name} was changed after it was built, so its file could not rebuild "
-            f"it: {_listed(changes)}. Register a builder that makes the changed model, or save its "
-            "weights alone by lucid.save(model.state_dict(), path)"
+            f"this {described.name} was changed after it was built: {_listed(changes)}, so a file "
+            "cannot rebuild it; register a builder of the changed model, or save its weights with "
+            "lucid.save(model.state_dict(), path)"
         )
     names = None if class_names is None else _checked_names(class_names, described)
     origin = _origin(described.name)
@@ -245,7 +243,7 @@ def describe(
 
 
 def _origin(name: str) -> ModelInfo | None:
-    """Who registered a model; None where several did, or nobody any more."""
+    """Return the registered model; None if unknown or ambiguous."""
     from lucid.models import model_info
 
     try:
@@ -277,7 +275,7 @@ def _listed(items: Sequence[str]) -> str:
 
 
 def _plain(value: Any, where: str, remedy: str = "") -> Any:
-    """A copy of ``value`` in the types of JSON; says where something else stands."""
+    """Return a copy of ``value`` in JSON types; raise TypeError with the location."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, np.generic):
@@ -298,19 +296,21 @@ def _plain(value: Any, where: str, remedy: str = "") -> Any:
     )
 
 
-def parse(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
-    """The description in the metadata of a file."""
+def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
+    """Decode the model metadata of a file."""
     if MODEL_KEY not in metadata:
         raise WeightFileError(
-            f"{os.fspath(path)}: holds weights but names no model; build the model and use "
-            "model.load_state_dict(lucid.load(path)), or save it by lucid.save_model"
+            f"{os.fspath(path)}: has weights but no model metadata; create the model "
+            "and use model.load_state_dict(lucid.load(path)), or save it with lucid.save_model"
         )
     try:
         fields = json.loads(metadata[MODEL_KEY])
     except (ValueError, RecursionError) as error:
-        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged: {error}") from None
+        raise WeightFileError(
+            f"{os.fspath(path)}: its model metadata is damaged: {error}"
+        ) from None
     if not isinstance(fields, dict):
-        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged")
+        raise WeightFileError(f"{os.fspath(path)}: its model metadata is damaged")
     name, kwargs, class_names, preprocessing = (
         fields.get(key) for key in ("name", "kwargs", "class_names", "preprocessing")
     )
@@ -325,12 +325,12 @@ def parse(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
         or not isinstance(preprocessing, dict | None)
         or not all(isinstance(text, str | None) for text in texts.values())
     ):
-        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged")
+        raise WeightFileError(f"{os.fspath(path)}: its model metadata is damaged")
     try:
         arguments = {key: _with_tuples(value) for key, value in kwargs.items()}
     except RecursionError:
         raise WeightFileError(
-            f"{os.fspath(path)}: its model data are damaged: lists within lists without end"
+            f"{os.fspath(path)}: its model metadata is damaged: lists within lists without end"
         ) from None
     return ModelMetadata(
         name,
@@ -342,7 +342,7 @@ def parse(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
 
 
 def _with_tuples(value: Any) -> Any:
-    """JSON knows lists only; arguments of builders are tuples by custom."""
+    """Convert JSON lists to tuples, the convention for builder arguments."""
     if isinstance(value, list):
         return tuple(_with_tuples(item) for item in value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""NumPy's ``.npz``: a zip archive of ``.npy`` members.  Read and written without pickles.
+"""``.npz`` reader and writer: a zip archive of ``.npy`` members, without pickles.
 
-``numpy.load`` would allocate whatever a member declares; here declarations are
-held against the size of the file first.  Metadata stand in a member of their own.
+Unlike ``numpy.load``, declared sizes are checked against the file size before memory is
+allocated.  Metadata is in a JSON member.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lucid.weights.zip_archive import check_members, fill, open_archive
 _SUFFIX = ".npy"
 _METADATA_MEMBER = f"{METADATA}.json"
 _MAX_NPY_HEADER = 10_000
-#: What an .npy header may call its element type, in either byte order.
+#: dtype strings allowed in an .npy header, in either byte order.
 _DESCRIPTIONS = {
     dtype.str: dtype
     for known in CODES
@@ -41,7 +41,7 @@ _DESCRIPTIONS = {
 
 
 def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write arrays (checked before, see ``files``) and metadata, uncompressed."""
+    """Write checked arrays and metadata, uncompressed."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         text = json.dumps(dict(metadata), ensure_ascii=False)
         archive.writestr(_new_member(_METADATA_MEMBER), text.encode())
@@ -57,7 +57,7 @@ def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, st
 
 
 def _new_member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)  # dated 1980, always: equal weights give equal files
+    info = zipfile.ZipInfo(name)  # constant date: equal weights give equal files
     info.external_attr = 0o644 << 16
     return info
 
@@ -68,8 +68,7 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
     Raises
     ------
     MalformedError
-        If the archive is damaged, holds anything but plain arrays, or declares
-        more than its size can mean.
+        If the archive is damaged, has other members than plain arrays, or impossible sizes.
     """
     with _opened(file, size) as (archive, members):
         metadata = _metadata(archive, members)
@@ -96,7 +95,7 @@ def _opened(
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by tensor name; the metadata's under METADATA."""
+    """Return the members by tensor name; metadata under METADATA."""
     infos = archive.infolist()
     check_members(infos, size)
     members: dict[str, zipfile.ZipInfo] = {}
@@ -106,7 +105,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         elif info.filename.endswith(_SUFFIX):
             name = check_name(info.filename.removesuffix(_SUFFIX))
         else:
-            raise MalformedError(f"member {info.filename!r} is no .npy array")
+            raise MalformedError(f"member {info.filename!r} is not an .npy array")
         members[name] = info
     return members
 
@@ -117,7 +116,7 @@ def _metadata(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> 
     try:
         return check_metadata(json.loads(archive.read(members[METADATA]).decode("utf-8")))
     except RecursionError as error:
-        raise MalformedError(f"the metadata are no valid JSON: {error}") from None
+        raise MalformedError(f"the metadata is not valid JSON: {error}") from None
 
 
 def _read_npy(member: IO[bytes], name: str, size: int) -> Array:
@@ -130,7 +129,7 @@ def _read_npy(member: IO[bytes], name: str, size: int) -> Array:
         )
     array: Array = np.empty(nbytes // dtype.itemsize, dtype)
     fill(array, member, f"tensor {name!r}")
-    member.read(1)  # at the end of a member zipfile compares the CRC
+    member.read(1)  # zipfile checks the CRC at the end of a member
     check_bools(name, array)
     if not dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
@@ -140,17 +139,17 @@ def _read_npy(member: IO[bytes], name: str, size: int) -> Array:
 def _read_npy_header(
     member: IO[bytes], name: str
 ) -> tuple[np.dtype[np.generic], bool, object, int]:
-    """Return dtype, whether in Fortran order, shape, and the header's length in bytes."""
+    """Return dtype, whether in Fortran order, shape and header length in bytes."""
     start = member.read(8)
     width = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4, b"\x93NUMPY\x03\x00": 4}.get(start)
     if width is None:
-        raise MalformedError(f"member of tensor {name!r} is no .npy array")
+        raise MalformedError(f"member of tensor {name!r} is not an .npy array")
     length = int.from_bytes(member.read(width), "little")
     if length > _MAX_NPY_HEADER:
         raise MalformedError(f"tensor {name!r} has an .npy header of {length} bytes")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python's compiler, about odd literals
+            warnings.simplefilter("ignore")  # from Python's compiler
             header = ast.literal_eval(member.read(length).decode("latin-1").strip())
         descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError):

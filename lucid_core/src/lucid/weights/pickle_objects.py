@@ -1,4 +1,4 @@
-"""What a pickle is read into: values that hold what it says, and can do nothing."""
+"""Inert values that the safe unpickler returns."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = [
     "describe_value",
 ]
 
-# Values that are looked at when attributes are set: a file could set a long dict many times.
+# Limit per call: a file could set a long dict as attributes many times.
 _MAX_INSPECTED = 64
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalName:
-    """A class or function that a pickle names.  It is its name and nothing else."""
+    """Name of a class or function in a pickle (GLOBAL opcode); never imported."""
 
     module: str
     name: str
@@ -33,25 +33,25 @@ class GlobalName:
 
 
 class OpaqueObject:
-    """Placeholder for an object that is not read; its contents are dropped.
+    """Placeholder for an unsupported object; its contents are dropped.
 
     Parameters
     ----------
     constructor : GlobalName
-        Class or function that would have made the object.
+        Class or function that would create the object.
     contents : tuple
-        Arguments of that call.
+        Arguments of the call.
 
     Attributes
     ----------
     constructor : GlobalName
-        As given; not its text, which may be long and shared by many objects.
+        As given.
     holds_tensors : bool
-        Whether a tensor is among the contents.
+        Whether the contents include a tensor.
     is_module : bool
-        Whether the attributes are those of a PyTorch module.
+        Whether the attributes are those of an ``nn.Module``.
     entries : PickledDict or None
-        What was put in by key, as into a subclass of dict; the only contents that are kept.
+        Items set by key, as for a subclass of dict.
     """
 
     __slots__ = ("constructor", "entries", "holds_tensors", "is_module")
@@ -64,7 +64,7 @@ class OpaqueObject:
         self.note_contents(contents)
 
     def note_contents(self, contents: Any) -> None:
-        """Drop contents, after a shallow look for tensors and for a module's attributes."""
+        """Update the flags from contents, without keeping them."""
         if isinstance(contents, PickledDict):
             self.is_module |= {"_parameters", "_modules"} <= contents.entries.keys()
             contents = contents.entries.values()
@@ -80,21 +80,20 @@ class OpaqueObject:
 
 
 class TensorLike:
-    """Base class of the values that stand for tensors."""
+    """Base class of tensor records."""
 
     __slots__ = ()
 
 
 class PickledDict:
-    """A dict of a pickle.
+    """Dict in a pickle.
 
     Attributes
     ----------
     entries : dict
-        What stands under text.
+        Items with str keys.
     others : int
-        How many other keys there were.  Nothing is kept of them: to hash what a
-        file says would let it choose how deep and how long.
+        Number of other keys.  They are dropped: hashing them would let a file choose the cost.
     """
 
     __slots__ = ("entries", "others")
@@ -104,30 +103,30 @@ class PickledDict:
         self.others = 0
 
     def add(self, key: Any, value: Any) -> None:
-        """Put in one more entry."""
+        """Add one item."""
         if not isinstance(key, str):
             self.others += 1
         elif key in self.entries:
-            raise MalformedError(f"the key {key!r:.80} stands twice in one dict")
+            raise MalformedError(f"the key {key!r:.80} is twice in one dict")
         else:
             self.entries[key] = value
 
 
 class PickleResolver(Protocol):
-    """What the names in a pickle mean.  Each method may refuse by MalformedError."""
+    """Callbacks of the unpickler; each may raise MalformedError."""
 
     def check_global(self, name: GlobalName) -> None:
-        """Take note of a name."""
+        """Check a global name."""
 
     def call(self, function: GlobalName, arguments: tuple[Any, ...], keywords: bool) -> Any:
-        """The value that stands for the result of a call; ``keywords`` if it has any."""
+        """Return the value for a call (REDUCE); ``keywords`` if it has keyword arguments."""
 
     def persistent_load(self, identity: Any) -> Any:
-        """The value that stands for what is stored outside of the pickle."""
+        """Return the value for a persistent id."""
 
 
 def describe_value(value: Any) -> str:
-    """A value in a word or two for messages, without a look inside: it may hold itself."""
+    """Describe a value for messages, without recursion: it may contain itself."""
     if isinstance(value, PickledDict):
         return "a dict"
     if isinstance(value, TensorLike):

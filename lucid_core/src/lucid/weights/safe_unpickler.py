@@ -1,13 +1,10 @@
-"""Pickles read as data: the stack unpickler of the pickle format, with nothing in it to run.
+"""Safe unpickler: a stack machine for pickle opcodes that runs nothing.
 
-Python's own ``pickle`` builds whatever a file names.  This unpickler knows the
-opcodes that checkpoints are made of and returns plain values and those of
-:mod:`lucid.weights.pickle_objects`.  Names, calls and persistent identities go to a resolver,
-which answers with values of its own.  Neither imports, looks up or calls anything
-that a file names.
+Python's ``pickle`` imports and calls what a file names.  This unpickler implements the opcodes
+that checkpoints use and returns plain values and those of :mod:`lucid.weights.pickle_objects`.
+Globals, calls and persistent ids go to a resolver, which returns inert values.
 
-Opcodes and their arguments are those of ``pickletools`` in the standard library,
-protocols 2 (PEP 307) to 5 (PEP 574).
+Opcodes: see ``pickletools``, protocols 2 (PEP 307) to 5 (PEP 574).
 """
 
 from __future__ import annotations
@@ -27,9 +24,9 @@ from lucid.weights.pickle_objects import (
 
 __all__ = ["MAX_PICKLE", "read_pickle"]
 
-#: Bytes of pickles in a file at most; those of real checkpoints stay below 1 MiB.
+#: Maximum number of bytes of pickles per file; real checkpoints stay below 1 MiB.
 MAX_PICKLE = 16 * 2**20
-# An opcode of one byte may make an object of a hundred.
+# One opcode byte can create an object of 100 bytes.
 _MAX_OBJECTS = 2**22
 _PROTOCOLS = range(2, 6)
 _MAX_INTEGER_BYTES = 32
@@ -41,30 +38,30 @@ def read_pickle(text: bytes, start: int, resolver: PickleResolver) -> tuple[Any,
     Parameters
     ----------
     text : bytes
-        What holds it, at most :data:`MAX_PICKLE` of it.
+        Buffer of at most :data:`MAX_PICKLE` bytes.
     start : int
-        Where it begins.
+        Offset of the pickle.
     resolver : PickleResolver
-        What its names mean.
+        Callbacks for globals, calls and persistent ids.
 
     Returns
     -------
     value : object
-        What was pickled.
+        Unpickled value.
     end : int
-        Where the next byte stands.
+        Offset after the pickle.
 
     Raises
     ------
     MalformedError
-        If it is truncated, damaged, or holds an opcode that checkpoints do not need.
+        If it is truncated, damaged, or has an unsupported opcode.
     """
     unpickler = _Unpickler(text, start, resolver)
     return unpickler.run(), unpickler.position
 
 
 class _Unpickler:
-    """The state of one reading: a stack, the stacks below each mark, and the memo."""
+    """Unpickler state: the stack, the stacks below each mark, and the memo."""
 
     def __init__(self, text: bytes, position: int, resolver: PickleResolver) -> None:
         self.text = text
@@ -83,10 +80,7 @@ class _Unpickler:
                 return self.pop()
             operation = _OPCODES.get(code)
             if operation is None:
-                raise MalformedError(
-                    f"the pickle has the opcode {code!r} at byte {at}, which no checkpoint "
-                    "of tensors needs"
-                )
+                raise MalformedError(f"the pickle has the unsupported opcode {code!r} at byte {at}")
             operation(self)
 
     # --- reading ----------------------------------------------------------------------------------
@@ -114,7 +108,7 @@ class _Unpickler:
         try:
             return text.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            raise MalformedError("the pickle holds text that is no UTF-8") from None
+            raise MalformedError("the pickle has text that is not UTF-8") from None
 
     # --- the stack --------------------------------------------------------------------------------
 
@@ -122,7 +116,7 @@ class _Unpickler:
         self.stack.append(value)
 
     def make(self, value: Any) -> None:
-        """Push what takes memory beyond the bytes that ask for it."""
+        """Push a value that takes more memory than its opcode; counted."""
         self.count()
         self.stack.append(value)
 
@@ -133,17 +127,17 @@ class _Unpickler:
 
     def pop(self) -> Any:
         if not self.stack:
-            raise MalformedError("the pickle is damaged: it takes from an empty stack")
+            raise MalformedError("the pickle is damaged: pop from an empty stack")
         return self.stack.pop()
 
     def top(self) -> Any:
         if not self.stack:
-            raise MalformedError("the pickle is damaged: it looks at an empty stack")
+            raise MalformedError("the pickle is damaged: top of an empty stack")
         return self.stack[-1]
 
     def since_mark(self) -> list[Any]:
         if not self.below:
-            raise MalformedError("the pickle is damaged: it asks for a mark that was not set")
+            raise MalformedError("the pickle is damaged: a MARK is missing")
         values, self.stack = self.stack, self.below.pop()
         return values
 
@@ -152,7 +146,7 @@ class _Unpickler:
         return tuple(reversed(values))
 
 
-# --- what each opcode does ------------------------------------------------------------------------
+# --- opcodes --------------------------------------------------------------------------------------
 
 _STOP = b"."
 _Opcode = Callable[[_Unpickler], None]
@@ -165,7 +159,7 @@ def _protocol(unpickler: _Unpickler) -> None:
 
 
 def _frame(unpickler: _Unpickler) -> None:
-    unpickler.take(8)  # how much a reader of streams should fetch at once
+    unpickler.take(8)  # frame size
 
 
 def _mark(unpickler: _Unpickler) -> None:
@@ -177,7 +171,7 @@ def _mark(unpickler: _Unpickler) -> None:
 def _pop(unpickler: _Unpickler) -> None:
     if unpickler.stack or not unpickler.below:
         unpickler.pop()
-    else:  # it takes the mark itself
+    else:  # pops the mark
         unpickler.since_mark()
 
 
@@ -204,7 +198,7 @@ def _unicode(width: int) -> _Opcode:
 
 
 def _string(width: int) -> _Opcode:
-    """Text of Python 2, which is bytes: keys of state dicts are, and so are pickled arrays."""
+    """Push a Python 2 str, which is bytes; used for keys and pickled arrays."""
 
     def operation(unpickler: _Unpickler) -> None:
         raw = unpickler.take(unpickler.number(width))
@@ -240,9 +234,7 @@ def _new_dict(unpickler: _Unpickler, pairs: list[Any]) -> None:
 def _set_items(unpickler: _Unpickler, pairs: list[Any]) -> None:
     target = unpickler.top()
     if len(pairs) % 2 or not isinstance(target, PickledDict | OpaqueObject):
-        raise MalformedError(
-            f"the pickle is damaged: it puts entries into {describe_value(target)}"
-        )
+        raise MalformedError(f"the pickle is damaged: it sets items of {describe_value(target)}")
     if isinstance(target, OpaqueObject):
         target.note_contents(pairs)
         if target.entries is None:
@@ -275,12 +267,12 @@ def _global(unpickler: _Unpickler) -> None:
 def _stack_global(unpickler: _Unpickler) -> None:
     module, name = unpickler.last(2)
     if not isinstance(module, str) or not isinstance(name, str):
-        raise MalformedError("the pickle is damaged: a name in it is no text")
+        raise MalformedError("the pickle is damaged: a name is not a str")
     _push_global(unpickler, module, name)
 
 
 def _push_global(unpickler: _Unpickler, module: str, name: str) -> None:
-    # Python 3 writes protocol 2 with the names of Python 2.
+    # Protocol 2 has the module names of Python 2.
     named = GlobalName("builtins" if module == "__builtin__" else module, name)
     unpickler.resolver.check_global(named)
     unpickler.make(named)
@@ -289,10 +281,12 @@ def _push_global(unpickler: _Unpickler, module: str, name: str) -> None:
 def _reduce(unpickler: _Unpickler, keywords: bool = False) -> None:
     function, arguments = unpickler.last(2)
     if not isinstance(function, GlobalName | OpaqueObject):
-        raise MalformedError(f"the pickle calls {describe_value(function)}, which is no function")
+        raise MalformedError(
+            f"the pickle calls {describe_value(function)}, which is not a function"
+        )
     if not isinstance(arguments, tuple):
-        raise MalformedError("the pickle is damaged: a call in it has no tuple of arguments")
-    if isinstance(function, OpaqueObject):  # a nested class, which protocol 2 finds by getattr
+        raise MalformedError("the pickle is damaged: a call has no argument tuple")
+    if isinstance(function, OpaqueObject):  # a nested class, via getattr in protocol 2
         unpickler.make(OpaqueObject(function.constructor, arguments))
     else:
         unpickler.make(unpickler.resolver.call(function, arguments, keywords))
@@ -301,19 +295,19 @@ def _reduce(unpickler: _Unpickler, keywords: bool = False) -> None:
 def _newobj_ex(unpickler: _Unpickler) -> None:
     keywords = unpickler.pop()
     if not isinstance(keywords, PickledDict):
-        raise MalformedError("the pickle is damaged: keywords in it are no dict")
+        raise MalformedError("the pickle is damaged: keyword arguments are not a dict")
     _reduce(unpickler, keywords=bool(keywords.entries or keywords.others))
 
 
 def _build(unpickler: _Unpickler) -> None:
-    """Drop the attributes of an object, such as ``_metadata`` of a state dict."""
+    """Drop the state of an object, such as ``_metadata`` of a state dict."""
     state = unpickler.pop()
     target = unpickler.top()
     if target is None or isinstance(
         target, GlobalName | bool | int | float | str | bytes | tuple | list
     ):
         raise MalformedError(
-            f"the pickle is damaged: it gives attributes to {describe_value(target)}"
+            f"the pickle is damaged: it sets attributes of {describe_value(target)}"
         )
     if isinstance(target, OpaqueObject):
         target.note_contents(state)
@@ -327,7 +321,9 @@ def _get(width: int) -> _Opcode:
     def operation(unpickler: _Unpickler) -> None:
         number = unpickler.number(width)
         if number not in unpickler.memo:
-            raise MalformedError(f"the pickle is damaged: it recalls {number}, which it never kept")
+            raise MalformedError(
+                f"the pickle is damaged: it gets {number}, which is not in the memo"
+            )
         unpickler.push(unpickler.memo[number])
 
     return operation
@@ -389,7 +385,7 @@ _OPCODES: dict[bytes, _Opcode] = {
     b"c": _global,
     b"\x93": _stack_global,
     b"R": _reduce,
-    b"\x81": _reduce,  # of a class, by its __new__
+    b"\x81": _reduce,  # NEWOBJ
     b"\x92": _newobj_ex,
     b"b": _build,
     b"Q": _persistent_id,

@@ -1,10 +1,8 @@
-"""The safetensors format: eight bytes of length, a JSON header, the elements.
+"""safetensors reader and writer: header length (8 bytes), JSON header, elements.
 
-The format is small enough to be read and written here directly, which lets
-every size in the header be held against the real size of the file *before*
-anything is allocated, lets arrays be read straight into place and written
-without a second copy of all of them, and makes equal weights equal files.
-https://huggingface.co/docs/safetensors/index#format
+Implemented here, not by the library, to check every size against the file size before memory is
+allocated, to read into place, to write without a second copy, and to write equal files for equal
+weights.  Format: https://huggingface.co/docs/safetensors/index#format
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from lucid.weights.format_checks import (
     widen_upper_half,
 )
 
-# Headers of real models are far below 1 MiB; JSON takes some 20 times its size when parsed.
+# Headers of real models are below 1 MiB; parsed JSON takes about 20 times its size.
 _MAX_HEADER = 16 * 2**20
 _ALIGNMENT = 8
 _BF16 = "BF16"
@@ -47,10 +45,10 @@ class _Entry:
 
 
 def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write arrays (checked before, see ``files``) and metadata.
+    """Write checked arrays and metadata.
 
-    The header lists the arrays in the order given; their elements stand by
-    falling element size, so that each array is aligned for those who map files.
+    The header keeps the order of the arrays; the data is sorted by decreasing element size, so
+    that every array is aligned in a memory-mapped file.
     """
     by_size = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     offsets, position = {}, 0
@@ -81,7 +79,7 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
     Raises
     ------
     MalformedError
-        If anything deviates from the format.
+        If the file violates the format.
     """
     entries, metadata, start = _read_header(file, size)
     arrays: dict[str, Array] = dict.fromkeys((entry.name for entry in entries), np.empty(0))
@@ -92,7 +90,7 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
-    """Read the metadata alone, after the same checks of the header as :func:`read`."""
+    """Read the metadata with the header checks of :func:`read`."""
     return _read_header(file, size)[1]
 
 
@@ -103,7 +101,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[list[_Entry], dict[str, str
     length = int.from_bytes(prefix, "little")
     if length > size - 8:
         raise MalformedError(
-            f"truncated, or no safetensors file: declares a header of {length} bytes, "
+            f"truncated, or not a safetensors file: declares a header of {length} bytes, "
             f"{size - 8} are left"
         )
     if length > _MAX_HEADER:
@@ -117,11 +115,11 @@ def _read_header(file: BinaryIO, size: int) -> tuple[list[_Entry], dict[str, str
 
 def _parse_json(text: bytes) -> dict[str, Any]:
     if not text.startswith(b"{"):
-        raise MalformedError("no safetensors file: its header does not begin with '{'")
+        raise MalformedError("not a safetensors file: its header does not begin with '{'")
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct, parse_int=_integer)
     except (ValueError, RecursionError) as error:  # both JSON and UTF-8 errors are ValueErrors
-        raise MalformedError(f"the header is no valid JSON: {error}") from None
+        raise MalformedError(f"the header is not valid JSON: {error}") from None
     assert isinstance(header, dict)  # nothing else begins with {
     return header
 
@@ -136,7 +134,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int | float:
-    """A whole number of JSON; "-0" is none, as little as for others who read the format."""
+    """Parse a JSON integer; "-0" becomes a float, as in other readers."""
     return -0.0 if text == "-0" else int(text)
 
 
@@ -166,7 +164,7 @@ def _entry(name: str, value: object) -> _Entry:
 
 
 def _check_layout(entries: list[_Entry], available: int) -> None:
-    """The elements must cover the rest of the file: no gap, no overlap, nothing after them."""
+    """Check that the data covers the rest of the file without gap or overlap."""
     position = 0
     for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
         if entry.begin != position:
@@ -176,7 +174,7 @@ def _check_layout(entries: list[_Entry], available: int) -> None:
             )
         position = entry.end
     if position != available:
-        kind = "truncated" if position > available else "has bytes that belong to no tensor"
+        kind = "truncated" if position > available else "has bytes after the last tensor"
         raise MalformedError(f"{kind}: tensors declare {position} bytes, there are {available}")
 
 
@@ -184,7 +182,7 @@ def _read_array(file: BinaryIO, entry: _Entry) -> Array:
     is_bfloat16 = entry.code == _BF16
     array: Array = np.empty(entry.shape, np.float32 if is_bfloat16 else DTYPES[entry.code])
     target = in_upper_half(array) if is_bfloat16 else array.reshape(-1)
-    # The size was checked, but the file may be cut while it is read.
+    # The size was checked, but the file may be truncated while it is read.
     if target.size and file.readinto(target.view(np.uint8).data) != target.nbytes:  # type: ignore[attr-defined]
         raise MalformedError(f"truncated in the data of tensor {entry.name!r}")
     if is_bfloat16:

@@ -1,4 +1,4 @@
-"""``save`` and ``load``: state dicts to and from files, the format chosen by the name."""
+"""``save`` and ``load``: state dicts to and from files."""
 
 from __future__ import annotations
 
@@ -42,34 +42,31 @@ def save(
     path: StrPath,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Save tensors by name.
+    """Save a state dict to a file.
 
-    The file appears whole or not at all: an existing one is replaced in one
-    step, and a crash at any moment leaves the old one.  It carries a SHA-256
-    digest of its contents, which :func:`load` checks.
+    The write is atomic: a crash leaves the old file.  The file contains a SHA-256 digest, which
+    :func:`load` checks.
 
     Parameters
     ----------
     state_dict : mapping of str to Tensor or numpy.ndarray
-        What to save, for example ``model.state_dict()``.  Any memory layout;
-        bool, integers and floats of 8 to 64 bits.  An array that stands under
-        two names is stored under both.
+        Tensors by name, for example ``model.state_dict()``: bool, integers and floats of 8 to 64
+        bits, in any memory layout.  Shared arrays are stored once per name.
     path : path-like
-        ``.npz`` gives NumPy's format; every other suffix safetensors, usually
-        ``.safetensors``.  Suffixes of pickled checkpoints are refused.
+        The suffix ``.npz`` selects NumPy's format, any other safetensors.  Suffixes of pickled
+        checkpoints are errors.
     metadata : mapping of str to str, optional
-        Text to store beside the tensors; see :func:`read_metadata`.  Keys that
-        begin with ``lucid.`` are reserved.
+        Text to store with the tensors; see :func:`read_metadata`.  Keys that start with
+        ``lucid.`` are reserved.
 
     Raises
     ------
     WeightFileError
-        If a name cannot be stored (empty, ``__metadata__``, a path such as
-        ``../x``, control characters), metadata are no text that UTF-8 can hold, or
-        the suffix belongs to pickled files.
+        If a name cannot be stored (empty, ``__metadata__``, a path such as ``../x``, control
+        characters), the metadata cannot be encoded as UTF-8, or the suffix is that of a pickle.
     TypeError
-        If ``state_dict`` is not a mapping, a value is no array of numbers, or metadata are
-        no text.
+        If ``state_dict`` is not a mapping, a value is not a numeric array, or the metadata is not
+        text.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(
@@ -78,52 +75,52 @@ def save(
         )
     for key in metadata or ():
         if isinstance(key, str) and key.startswith(_RESERVED):
-            raise ValueError(f"metadata keys that begin with {_RESERVED!r} are reserved: {key!r}")
+            raise ValueError(
+                f"expected metadata keys without the reserved prefix {_RESERVED!r}, got {key!r}"
+            )
     write_file(path, state_dict, metadata or {})
 
 
 def load(path: StrPath, *, ema: bool | None = None) -> dict[str, Tensor]:
-    """Load the tensors of a weight file.
+    """Load a state dict from a file.
 
-    Nothing in the file is executed, and no declared size is believed before it
-    has been held against the size of the file.
+    Nothing in the file is executed, and declared sizes are checked against the file size before
+    memory is allocated.
 
     Parameters
     ----------
     path : path-like
-        A safetensors or ``.npz`` file, of Lucid or of any other library, or a
-        checkpoint of PyTorch (``.pth``, ``.pt``, ``.bin``; zip archives as well as
-        the older form): a state dict, at the top or under a usual name such as
-        ``"state_dict"``, ``"model"`` or ``"model_ema"``.  The contents decide what
-        a file is; its name only where they do not.
+        A safetensors or ``.npz`` file of any library, or a PyTorch checkpoint (``.pth``,
+        ``.pt``, ``.bin``; zip and legacy format) with a state dict at the top level or under a
+        usual key such as ``"state_dict"``, ``"model"`` or ``"model_ema"``.  The format is
+        detected from the contents, then from the suffix.
     ema : bool, optional
-        For a checkpoint that holds an exponential moving average (EMA) of the weights
-        beside them: True selects the EMA, False the weights as trained.  Default: the
-        EMA where there is one, with a :class:`lucid.WeightFileWarning` that says so.
+        For a checkpoint with an exponential moving average (EMA) of the weights: True loads the
+        EMA, False the raw weights.  Default: the EMA if there is one, with a
+        :class:`lucid.WeightFileWarning`.
 
     Returns
     -------
     dict of str to Tensor
-        In the file's order, each with memory of its own.  bfloat16 becomes
-        float32, everything else keeps its element type.  Numbers, text and objects
-        that stand beside the tensors of a checkpoint are left out.  Names are those
-        of the file: prefixes such as ``module.`` are stripped where the weights are
-        loaded into a model, see :func:`lucid.weights.strip_prefix`.
+        In file order, without shared memory.  bfloat16 becomes float32; other dtypes are kept.
+        Other objects in a checkpoint are skipped.  Keys are those of the file; prefixes such as
+        ``module.`` are stripped when the weights are loaded into a model, see
+        :func:`lucid.weights.strip_prefix`.
 
     Raises
     ------
     WeightFileError
-        If the file is damaged, truncated, hostile or of an unknown format.
+        If the file is damaged, malicious or of an unknown format.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     return {name: Tensor(array) for name, array in read_file(path, ema)[0].items()}
 
 
 def read_metadata(path: StrPath) -> dict[str, str]:
-    """Read the text that stands beside the tensors of a weight file.
+    """Read the metadata of a weight file.
 
-    The tensors themselves are not read, and so the digest is not checked.
+    The tensors are not read, so the digest is not checked.
 
     Parameters
     ----------
@@ -133,15 +130,15 @@ def read_metadata(path: StrPath) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Empty if the file carries none, as PyTorch's do.  Keys that begin with ``lucid.`` are
-        Lucid's own.
+        Empty for files without metadata, such as PyTorch's.  Keys that start with ``lucid.`` are
+        reserved for Lucid.
 
     Raises
     ------
     WeightFileError
-        If the file is damaged, truncated, hostile or of an unknown format.
+        If the file is damaged, malicious or of an unknown format.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     try:
         with _opened(path) as file:
@@ -160,7 +157,7 @@ def write_file(
     """:func:`save` without the restriction on metadata keys."""
     for key, text in metadata.items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise TypeError(f"metadata must map str to str, got {key!r}: {text!r:.60}")
+            raise TypeError(f"metadata: expected str to str, got {key!r}: {text!r:.60}")
     try:
         form = _written_format(path)
         check_metadata(dict(metadata))
@@ -173,7 +170,7 @@ def write_file(
 
 
 def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read ``(arrays, metadata)`` of a weight file in one go, digest checked."""
+    """Read ``(arrays, metadata)`` of a weight file and check the digest."""
     metadata: dict[str, str] = {}
     notes: list[str] = []
     try:
@@ -184,14 +181,14 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
             else:
                 arrays, metadata = form.read(file, _size_of(file))
                 if ema and not any(map(is_ema_key, arrays)):
-                    raise MalformedError("holds no EMA of the weights; leave out ema=True (--ema)")
+                    raise MalformedError("has no EMA of the weights; remove ema=True (--ema)")
         check_digest(arrays, metadata)
     except MalformedError as error:
         raise WeightFileError(
             f"{os.fspath(path)}: {error}{unsupported_files.unfinished_download(path)}"
         ) from None
-    if part := unsupported_files.describe_part(path):
-        notes = [*notes, part]
+    if shard := unsupported_files.describe_shard(path):
+        notes = [*notes, shard]
     for note in notes:
         warnings.warn(
             f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=find_stack_level()
@@ -203,17 +200,16 @@ def _written_format(path: StrPath) -> ModuleType:
     suffix = Path(path).suffix.lower()
     if suffix in _PICKLES:
         raise MalformedError(
-            f"{suffix} files are pickles, which are read but not written; "
-            "supported are .safetensors and .npz"
+            f"expected .safetensors or .npz, got {suffix}, a pickle format that is only read"
         )
     return npz_format if suffix == ".npz" else safetensors_format
 
 
 def _format_in(file: BinaryIO, path: StrPath) -> ModuleType:
-    """The format of what is in a file: by its first bytes, and by its name where they fail."""
+    """Detect the format from the first bytes, then from the suffix."""
     start = file.read(9)
     file.seek(0)
-    if start[8:] == b"{":  # after the length of the header
+    if start[8:] == b"{":  # after the header length
         return safetensors_format
     unsupported_files.check_start(file, _size_of(file))
     suffix = Path(path).suffix.lower()
@@ -225,7 +221,7 @@ def _format_in(file: BinaryIO, path: StrPath) -> ModuleType:
 
 
 def _archived_format(file: BinaryIO, default: ModuleType) -> ModuleType:
-    """The format of a zip archive; ``default`` if its list of members is damaged."""
+    """Detect the format of a zip archive; ``default`` if its directory is damaged."""
     try:
         with open_archive(file, "archive") as archive:
             names = archive.namelist()
@@ -236,30 +232,28 @@ def _archived_format(file: BinaryIO, default: ModuleType) -> ModuleType:
     if any(map(torch_checkpoint.PICKLE_IN_ARCHIVE.fullmatch, names)):
         return torch_checkpoint
     if names and (what := unsupported_files.describe_archive(names)) is not None:
-        raise MalformedError(f"expected weights, it is {what}")
+        raise MalformedError(f"expected weights, got {what}")
     return npz_format
 
 
 def _storable(name: str, value: Tensor | Array) -> Array:
     array = value.data if isinstance(value, Tensor) else value
     if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"{name!r} must be a Tensor or numpy.ndarray to be saved, got {type(value).__name__}"
-        )
+        raise TypeError(f"{name!r}: expected a Tensor or numpy.ndarray, got {type(value).__name__}")
     little = array.dtype.newbyteorder("<")
     if little not in CODES:
         known = ", ".join(dtype.name for dtype in CODES)
-        raise TypeError(f"{name!r} has dtype {array.dtype}, which cannot be saved; {known} can")
+        raise TypeError(f"{name!r}: expected one of the dtypes {known}, got {array.dtype}")
     return array.astype(little, copy=False)
 
 
 def _opened(path: StrPath) -> BinaryIO:
-    # Asked before opening: to open a named pipe would wait for its writer.
+    # Checked first: opening a named pipe would block.
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise MalformedError(unsupported_files.describe_folder(path))
     if not stat.S_ISREG(mode):
-        raise MalformedError("is no regular file")
+        raise MalformedError("is not a regular file")
     return open(path, "rb")
 
 

@@ -1,4 +1,4 @@
-"""Weights whose file names no model, for a model that the weights show or the caller names."""
+"""Weight files without model metadata, for a model that is identified or given."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class StateDictFile:
-    """Weights that name no model.
+    """Weight file without model metadata.
 
     Attributes
     ----------
     path : pathlib.Path
-        Their file.
+        The file.
     state : dict of str to Tensor
-        All entries of the file.
+        All entries.
     identified : IdentifiedWeights or None
-        What a weight converter recognizes in them.
+        Result of the weight converters.
     extra : dict of str to Tensor
-        Entries to load beside them, under the model's names.
+        Additional entries to load, with the model's keys.
     converter : WeightConverter or None
-        Renames the keys: that of ``identified``, else one for the model that the caller names.
+        Renames the keys: from ``identified``, else for the given model.
     """
 
     path: Path
@@ -57,17 +57,16 @@ class StateDictFile:
         model: str | None = None,
         ema: bool | None = None,
     ) -> Self:
-        """Read a file, and ask the weight converters what it holds.
+        """Read a file and identify its model.
 
         Parameters
         ----------
         path : pathlib.Path
-            A file that :func:`lucid.load` reads.
+            File that :func:`lucid.load` reads.
         task : str, optional
             Task of the model.
         model : str, optional
-            Registered name, if the caller knows it: then no converter need recognize the
-            weights.
+            Registered name, if known; then identification may fail.
         ema : bool, optional
             As for :func:`lucid.load`.
 
@@ -75,9 +74,9 @@ class StateDictFile:
         ------
         lucid.WeightFileError
             If the file is damaged, or several converters recognize it; without ``model`` also
-            if a converter recognizes the family, but no model of it has these weights.
+            if no model of a recognized family has these weights.
         lucid.PluginError
-            If a converter fails, no other recognizes the weights, and ``model`` is not given.
+            If a converter fails, none recognizes the weights, and ``model`` is not given.
         """
         state = load(path, ema=ema)
         try:
@@ -97,20 +96,20 @@ class StateDictFile:
         return cls(path, state, found, converter=converter)
 
     def arguments(self, name: str | None = None) -> dict[str, Any]:
-        """Builder arguments that the weights show, if they are of the model `name`."""
+        """Return the identified builder arguments, if the model is `name`."""
         if self.identified is None or name not in (None, self.identified.name):
             return {}
         return dict(self.identified.arguments)
 
     def has_none_of(self, names: Iterable[str]) -> bool:
-        """Whether the weights have none of the entries that a model calls `names`."""
+        """Whether the file has none of the keys `names` of a model."""
         if self.identified is not None:
             return self.identified.names().isdisjoint(names)
         rename = self.converter.rename if self.converter is not None else str
         return {rename(key) for key in self.state}.isdisjoint(names)
 
     def with_entries(self, entries: Mapping[str, Any]) -> Self:
-        """The same weights with more entries, under the model's names."""
+        """Return a copy with additional entries, with the model's keys."""
         return replace(self, extra={**self.extra, **entries})
 
     def load_into(self, model: Module, *, skip_mismatched: bool = False) -> LoadResult:
@@ -119,15 +118,15 @@ class StateDictFile:
         Raises
         ------
         lucid.StateDictError
-            If they do not fit; the model is unchanged.
+            If they do not match; the model is unchanged.
         lucid.PluginError
-            If they are of this model and their converter is at fault.
+            If the converter of the model fails.
         """
         found = self.identified
         if found is not None and found.name == model.model_name:
             whole = replace(found, state={**found.state, **self.extra})
             return whole.load_into(model, skip_mismatched=skip_mismatched)
-        nameless = model.model_name is None  # such as the backbone that a detector's builder made
+        nameless = model.model_name is None  # such as the backbone of a detector
         state = found.state if found is not None and nameless else self.state
         return load_converted(
             model,
@@ -137,33 +136,33 @@ class StateDictFile:
         )
 
     def unrecognized_message(self) -> str:
-        """Say that no converter recognizes the weights, for an error."""
+        """Return the error text for weights that no converter recognizes."""
         if not self.state:
-            return "it holds no tensors"
+            return "it has no tensors"
         keys = ", ".join(map(repr, list(self.state)[:_SHOWN]))
-        return f"no installed plugin recognizes its tensors by their names (the first: {keys})"
+        return f"no installed plugin recognizes its keys (the first: {keys})"
 
 
 def suggest_model(model: Module, state: Mapping[str, Any]) -> str | None:
-    """Find the other registered model that weights are of, for an error.
+    """Find another registered model that a state dict matches, for an error.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        The model that they do not fit.
+        Model that does not match.
     state : mapping of str to array-like
-        The weights.
+        State dict.
 
     Returns
     -------
     str or None
-        Its name; None if no other model fits.
+        Name; None if no other model matches.
     """
     from lucid.models.structure import find_matching_model
 
     try:
         found = identify_weights(state)
-    except LucidError:  # the error that this is for says more
+    except LucidError:  # the original error says more
         found = None
     if found is not None:
         name: str | None = found.name

@@ -1,8 +1,7 @@
-"""Which of the dicts in a PyTorch checkpoint is the state dict.
+"""Find the state dict in a PyTorch checkpoint.
 
-Training scripts keep it at the top, or under a name of their own beside optimizers,
-schedules and options; many keep a second one with an exponential moving average (EMA)
-of the weights.
+Training scripts save it at the top level, or under a key next to optimizer state and options;
+many save a second one with an exponential moving average (EMA) of the weights.
 """
 
 from __future__ import annotations
@@ -57,17 +56,17 @@ _EMA = (
     "shadow",
     "teacher",
 )
-#: What names of an EMA have besides the name of its weights.
+#: Affix that marks a key as the EMA of another.
 _EMA_PART = re.compile(r"^(?:ema|swa|teacher)_|_(?:ema|swa|teacher)(?=_|$)", re.IGNORECASE)
-#: Dicts of other things, in which an EMA may be kept.
+#: Key of callback states, which may contain an EMA.
 _CALLBACKS = "callbacks"
-#: Keys of an optimizer's state.
+#: Keys of an optimizer state.
 _OPTIMIZER = frozenset(("state", "param_groups"))
 _MAX_DEPTH = 4
-#: Part of a state dict's tensors that its EMA has at least; many leave out the buffers.
-_MIN_SHARE = 0.25
-_MAX_NAMED = 10
-_SAVE_WEIGHTS = "Where it comes from, save the weights alone: torch.save(model.state_dict(), path)"
+#: Minimum fraction of the tensors in an EMA, which may lack the buffers.
+_MIN_FRACTION = 0.25
+_MAX_LISTED = 10
+_SAVE_WEIGHTS = "Save the weights instead: torch.save(model.state_dict(), path)"
 _NUMPY = {
     GlobalName(module, "_reconstruct")
     for module in ("numpy._core.multiarray", "numpy.core.multiarray")
@@ -76,14 +75,14 @@ _NUMPY = {
 
 @dataclass
 class _Search:
-    """State dicts by where they stand, such as ``"ema/module"``."""
+    """Candidate state dicts by path, such as ``"ema/module"``."""
 
     plain: dict[str, PickledDict] = field(default_factory=dict)
     ema: dict[str, PickledDict] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
-    def look(self, value: PickledDict, path: str, ema: bool, depth: int = 0) -> None:
-        """Look under the usual names, and at the tensors of ``value`` if there is nothing."""
+    def search(self, value: PickledDict, path: str, ema: bool, depth: int = 0) -> None:
+        """Search the usual keys; if nothing is found, ``value`` itself is a candidate."""
         if id(value) in self.seen or depth > _MAX_DEPTH:
             return
         self.seen.add(id(value))
@@ -95,78 +94,75 @@ class _Search:
                 continue
             inner = f"{path}/{name}" if path else name
             if name == _CALLBACKS:
-                self._look_at_callbacks(entry, inner)
+                self._search_callbacks(entry, inner)
             elif name in _PLAIN or name in _EMA or name in averaged or is_ema_key(name):
-                self.look(entry, inner, _is_ema(value, name, ema), depth + 1)
-        if len(self.plain) + len(self.ema) == before and path and _holds_tensors(value):
+                self.search(entry, inner, _is_ema(value, name, ema), depth + 1)
+        if len(self.plain) + len(self.ema) == before and path and _has_tensors(value):
             (self.ema if ema else self.plain)[path] = value
 
     def drop_small_averages(self) -> None:
-        """Leave out what has the name of an EMA and far fewer tensors, such as its settings."""
+        """Drop EMA candidates with far fewer tensors, such as EMA settings."""
         largest = max(map(_count_tensors, self.plain.values()), default=0)
         self.ema = {
             path: entry
             for path, entry in self.ema.items()
-            if _MIN_SHARE * largest <= _count_tensors(entry)
+            if _MIN_FRACTION * largest <= _count_tensors(entry)
         }
 
-    def _look_at_callbacks(self, callbacks: PickledDict, path: str) -> None:
+    def _search_callbacks(self, callbacks: PickledDict, path: str) -> None:
         for name, callback in callbacks.entries.items():
             if (inside := _dict(callback)) is not None:
                 for key in inside.entries.keys() & set(_EMA):
                     if (entry := _dict(inside.entries[key])) is not None:
-                        self.look(entry, f"{path}/{name}/{key}", True, _MAX_DEPTH)
+                        self.search(entry, f"{path}/{name}/{key}", True, _MAX_DEPTH)
 
 
 def find_state_dict(
     value: Any, ema: bool | None = None
 ) -> tuple[dict[str, TensorRecord], list[str]]:
-    """Select the state dict in what was pickled.
+    """Find the state dict in an unpickled object.
 
     Parameters
     ----------
     value : object
-        As :func:`lucid.weights.safe_unpickler.read_pickle` gives it.
+        Result of :func:`lucid.weights.safe_unpickler.read_pickle`.
     ema : bool, optional
-        Whether to take the EMA of the weights or the weights themselves.  Default: the
-        EMA where there is one.
+        Whether to use the EMA or the raw weights.  Default: the EMA if there is one.
 
     Returns
     -------
     tensors : dict of str to TensorRecord
         By name.
     notes : list of str
-        What a user should know about the selection.
+        Warnings about the selection.
 
     Raises
     ------
     MalformedError
-        If there is no state dict, more than one, not the requested one, or if it holds
-        tensors that cannot be read.
+        If there is no state dict, more than one, not the requested one, or one with unsupported
+        tensors.
     """
     if isinstance(value, OpaqueObject):
         if value.entries is None or value.is_module:
-            raise MalformedError(_whole(value, "holds"))
+            raise MalformedError(_unsupported_object(value, "has"))
         value = value.entries
     if not isinstance(value, PickledDict):
-        raise MalformedError(
-            f"expected a state dict, tensors by name; it holds {describe_value(value)}"
-        )
+        raise MalformedError(f"expected a state dict, got {describe_value(value)}")
     search = _Search()
-    search.look(value, "", False)
+    search.search(value, "", False)
     search.drop_small_averages()
-    if not search.plain and _holds_tensors(value):
+    if not search.plain and _has_tensors(value):
         search.plain[""] = value
     if not search.plain and not search.ema:
-        search.plain = _under_other_names(value)
+        search.plain = _under_unknown_keys(value)
     notes: list[str] = []
     chosen = _chosen(search, ema, notes)
-    if not search.ema and (unread := _unread_averages(value)):
-        notes.append(f"the EMA of the weights, {_quoted(unread)}, is an object that is not read")
+    if not search.ema and (unread := _unsupported_emas(value)):
+        notes.append(f"the EMA of the weights, {_quoted(unread)}, is an unsupported object")
     if len(chosen) > 1:
         raise MalformedError(
-            f"holds several state dicts, {_quoted(chosen)}; which one to use is unknown. Save "
-            f"one alone: torch.save(torch.load(path)[{next(iter(chosen)).split('/')[0]!r}], path)"
+            f"has several state dicts, {_quoted(chosen)}; save one of "
+            f"them: torch.save(torch.load(path)[{next(iter(chosen)).split('/')[0]!r}], path)"
         )
     if not chosen:
         if not value.entries and not value.others:
@@ -176,64 +172,63 @@ def find_state_dict(
 
 
 def _chosen(search: _Search, ema: bool | None, notes: list[str]) -> dict[str, PickledDict]:
-    """The plain state dicts or those of an EMA."""
+    """Return the raw or the EMA candidates."""
     chosen = search.plain
     if ema is None and search.ema:
         chosen = search.ema
-        beside = f"; {_quoted(search.plain)} holds the plain weights (ema=False or --no-ema)"
+        other = f"; {_quoted(search.plain)} has the raw weights (ema=False or --no-ema)"
         notes.append(
             f"using the EMA of the weights, {_quoted(chosen)}"
-            + (beside if search.plain else ", the only weights in it")
+            + (other if search.plain else ", the only weights in the file")
         )
     elif ema is False and not search.plain and search.ema:
         raise MalformedError(
-            f"holds only an EMA of the weights, {_quoted(search.ema)}; leave out ema=False "
-            "(--no-ema)"
+            f"has only an EMA of the weights, {_quoted(search.ema)}; remove ema=False (--no-ema)"
         )
     elif ema and search.ema:
         chosen = search.ema
     elif ema and not any(is_ema_key(key) for d in chosen.values() for key in d.entries):
         raise MalformedError(
-            f"holds no EMA of the weights, expected one under a name such as {_quoted(_EMA[:5])}; "
-            "leave out ema=True (--ema)"
+            f"has no EMA of the weights, expected one under a name such as {_quoted(_EMA[:5])}; "
+            "remove ema=True (--ema)"
         )
     return chosen
 
 
 def _dict(value: Any) -> PickledDict | None:
-    """A dict, also one of a class of its own; None for anything else."""
+    """Return a dict or the items of a dict subclass; None for other values."""
     if isinstance(value, OpaqueObject) and not value.is_module:
         return value.entries
     return value if isinstance(value, PickledDict) else None
 
 
 def _is_ema(parent: PickledDict, name: str, inside: bool) -> bool:
-    """Whether a dict holds an EMA, by its name and by what stands beside it."""
+    """Whether a dict is an EMA, by its key and the keys next to it."""
     if name == "state_dict" and "current_model_state" in parent.entries:
         return True  # Lightning's WeightAveraging swaps the two
     pair = ("state_dict", "ema_state_dict")
     if name in pair and {"message_hub", *pair} <= parent.entries.keys():
-        return name == "state_dict"  # and so does mmengine's EMAHook
+        return name == "state_dict"  # so does mmengine's EMAHook
     return inside or name in _EMA or is_ema_key(name)
 
 
 def _without_ema(name: str) -> str:
-    """The name of the weights that an EMA is of: ``"netG"`` for ``"netG_ema"``."""
+    """Return the key of the raw weights: ``"netG"`` for ``"netG_ema"``."""
     return _EMA_PART.sub("", name)
 
 
-def _under_other_names(value: PickledDict) -> dict[str, PickledDict]:
+def _under_unknown_keys(value: PickledDict) -> dict[str, PickledDict]:
     return {
         name: entry
         for name, found in value.entries.items()
         if (entry := _dict(found)) is not None
         and "optim" not in name.lower()
         and "rng" not in name.lower()
-        and _holds_tensors(entry)
+        and _has_tensors(entry)
     }
 
 
-def _holds_tensors(value: PickledDict) -> bool:
+def _has_tensors(value: PickledDict) -> bool:
     return _count_tensors(value) > 0
 
 
@@ -242,7 +237,7 @@ def _count_tensors(value: PickledDict) -> int:
 
 
 def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
-    """The tensors in a dict; numbers, text and objects without tensors are left out."""
+    """Return the tensors in a dict; numbers, text and objects without tensors are skipped."""
     found: dict[str, TensorRecord] = {}
     arrays = []
     for key, entry in value.entries.items():
@@ -251,56 +246,56 @@ def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
         elif isinstance(entry, UnsupportedTensor):
             raise MalformedError(f"entry {key!r:.80} is {entry.what}")
         elif isinstance(entry, OpaqueObject) and (entry.holds_tensors or entry.is_module):
-            raise MalformedError(_whole(entry, f"entry {key!r:.80} is"))
+            raise MalformedError(_unsupported_object(entry, f"entry {key!r:.80} is"))
         elif isinstance(entry, OpaqueObject) and entry.constructor in _NUMPY:
             arrays.append(key)
     if arrays:
         notes.append(
-            f"NumPy arrays among the tensors are not read: {_quoted(arrays)}; save tensors instead"
+            f"NumPy arrays among the tensors are skipped: {_quoted(arrays)}; save tensors instead"
         )
     return found
 
 
-def _whole(value: OpaqueObject, verb: str) -> str:
+def _unsupported_object(value: OpaqueObject, verb: str) -> str:
     kind = f"{str(value.constructor)!r:.120}"
     if value.is_module:
-        return f"{verb} a whole pickled module of class {kind}, not its weights. {_SAVE_WEIGHTS}"
-    return f"{verb} an object of class {kind}, which is not read here. {_SAVE_WEIGHTS}"
+        return f"{verb} a pickled module of class {kind}, expected its weights. {_SAVE_WEIGHTS}"
+    return f"{verb} an object of class {kind}, which is not supported. {_SAVE_WEIGHTS}"
 
 
 def _no_state_dict(value: PickledDict) -> str:
     for name, entry in _objects(value):
         if entry.is_module:
-            return _whole(entry, f"entry {name!r:.80} is")
+            return _unsupported_object(entry, f"entry {name!r:.80} is")
     for name, entry in _objects(value):
         if entry.holds_tensors or name in (*_PLAIN, *_EMA):
-            return _whole(entry, f"entry {name!r:.80} is")
+            return _unsupported_object(entry, f"entry {name!r:.80} is")
     if value.entries.keys() >= _OPTIMIZER:
-        return f"expected tensors by name, it holds the state of an optimizer. {_SAVE_WEIGHTS}"
+        return f"expected a state dict, got the state of an optimizer. {_SAVE_WEIGHTS}"
     empty = [
         name
         for name, entry in value.entries.items()
         if name in (*_PLAIN, *_EMA) and (inner := _dict(entry)) is not None and not inner.entries
     ]
     if empty:
-        return f"expected tensors by name, {_quoted(empty)} is empty. {_SAVE_WEIGHTS}"
+        return f"expected a state dict, {_quoted(empty)} is empty. {_SAVE_WEIGHTS}"
     keys = _quoted(value.entries) or "no text"
     return (
-        f"expected tensors by name, at the top or under a name such as {_quoted(_PLAIN[:3])}; "
-        f"the keys at the top are {keys}"
+        f"expected a state dict at the top level or under a key such as {_quoted(_PLAIN[:3])}, "
+        f"got the keys {keys}"
     )
 
 
-def _unread_averages(value: PickledDict) -> list[str]:
+def _unsupported_emas(value: PickledDict) -> list[str]:
     return [
         name
         for name, entry in value.entries.items()
-        if (name in _EMA or is_ema_key(name)) and _holds_unread_tensors(entry)
+        if (name in _EMA or is_ema_key(name)) and _has_unsupported_tensors(entry)
     ]
 
 
-def _holds_unread_tensors(value: Any, depth: int = 0) -> bool:
-    """Whether a value is an object that is not read, or holds tensors without names."""
+def _has_unsupported_tensors(value: Any, depth: int = 0) -> bool:
+    """Whether a value is an object that cannot be read, or holds tensors without names."""
     if isinstance(value, OpaqueObject):
         return value.entries is None
     if depth > _MAX_DEPTH:
@@ -308,7 +303,7 @@ def _holds_unread_tensors(value: Any, depth: int = 0) -> bool:
     if isinstance(value, list | tuple):
         return any(isinstance(entry, TensorLike) for entry in value)
     if isinstance(value, PickledDict):
-        return any(_holds_unread_tensors(entry, depth + 1) for entry in value.entries.values())
+        return any(_has_unsupported_tensors(entry, depth + 1) for entry in value.entries.values())
     return False
 
 
@@ -319,6 +314,6 @@ def _objects(value: PickledDict) -> Iterator[tuple[str, OpaqueObject]]:
 
 
 def _quoted(names: Any) -> str:
-    shown = [repr(name)[:60] for name in list(names)[:_MAX_NAMED] if name != ""]
-    rest = len(names) - _MAX_NAMED
+    shown = [repr(name)[:60] for name in list(names)[:_MAX_LISTED] if name != ""]
+    rest = len(names) - _MAX_LISTED
     return ", ".join(shown or ["the top"] * bool(names)) + (f" and {rest} more" if rest > 0 else "")

@@ -1,13 +1,12 @@
-"""PyTorch's checkpoints (``.pth``, ``.pt``, ``.bin``), read without PyTorch and without trust.
+"""PyTorch checkpoint reader (``.pth``, ``.pt``, ``.bin``), without PyTorch and without trust.
 
-``torch.save`` has two forms.  Since 1.6 it writes a zip archive: a pickle in
-``NAME/data.pkl`` and the storages, uncompressed, in ``NAME/data/KEY``.  Before, and
-still on request, it wrote five pickles one after the other (a magic number, a
-protocol version, facts about the machine, the object, the keys of the storages)
-and then each storage, with the number of its elements before it.
+``torch.save`` has two formats.  Since 1.6 it writes a zip archive: a pickle ``NAME/data.pkl``
+and uncompressed storages ``NAME/data/KEY``.  The legacy format is five pickles (magic number,
+protocol version, system information, object, storage keys), then each storage after its number
+of elements.
 
-Only tensors by name come back; see :mod:`lucid.weights.torch_pickle` for what is read,
-and :mod:`lucid.weights.state_dict_search` for which of several dicts.
+Only a state dict is returned; see :mod:`lucid.weights.torch_pickle` for supported objects and
+:mod:`lucid.weights.state_dict_search` for the choice between several dicts.
 """
 
 from __future__ import annotations
@@ -38,36 +37,35 @@ from lucid.weights.zip_archive import check_members, fill, open_archive
 
 __all__ = ["PICKLE_IN_ARCHIVE", "read", "read_metadata"]
 
-#: The member that tells a checkpoint from other archives.
+#: Archive member that identifies a checkpoint.
 PICKLE_IN_ARCHIVE = re.compile(r"(?:[^/]+/)?data\.pkl")
 
 _WHAT = "PyTorch checkpoint"
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
-# Views may share their numbers, and each comes back with memory of its own; no model says the
-# same so many times, and a few bytes viewed as terabytes do.
-_FREE_REPETITION = 16 * 2**20
-_MAX_REPETITION = 16
+# Views may share a storage, and each is copied: limit the expansion, since a few bytes could be
+# viewed as terabytes.
+_FREE_EXPANSION = 16 * 2**20
+_MAX_EXPANSION = 16
 
 
 class _Source(ABC):
-    """What a checkpoint holds: the pickled object, and storages by key."""
+    """Open checkpoint: the unpickled object, and storages by key."""
 
-    #: What was pickled.
+    #: Unpickled object.
     value: Any
-    #: Bytes of each storage.
+    #: Size of each storage in bytes.
     sizes: Mapping[str, int]
-    #: Whether numbers stand with their highest byte first.
     big_endian = False
 
     @abstractmethod
     def storage(self, key: str) -> Array:
-        """The bytes of a storage, in memory of their own."""
+        """Read the bytes of a storage."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """A tensor whose record was checked: part of a storage, in elements."""
+    """Checked tensor record: strided view of a storage, in elements."""
 
     name: str
     storage: Storage
@@ -78,7 +76,7 @@ class _View:
     nbytes: int
 
     def array(self, content: Array, big_endian: bool, alone: bool) -> Array:
-        """The elements, out of the bytes of the storage; with ``alone`` they may be kept."""
+        """Return the array; without a copy if ``alone``: no other view uses ``content``."""
         assert self.dtype.numpy_dtype is not None
         dtype = self.dtype.numpy_dtype.newbyteorder(">" if big_endian else "<")
         if not self.nbytes:
@@ -106,7 +104,7 @@ def read(file: BinaryIO, size: int, ema: bool | None = None) -> tuple[dict[str, 
     Raises
     ------
     MalformedError
-        If the file is damaged, holds no state dict, or more than one can mean.
+        If the file is damaged, or does not have exactly one usable state dict.
     """
     with _opened(file, size) as source:
         records, notes = find_state_dict(source.value, ema)
@@ -124,7 +122,7 @@ def read(file: BinaryIO, size: int, ema: bool | None = None) -> tuple[dict[str, 
 
 
 def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
-    """Nothing: a checkpoint carries no text that could be told from its tensors' company."""
+    """Return an empty dict: PyTorch checkpoints have no metadata."""
     with _opened(file, size):
         return {}
 
@@ -159,12 +157,14 @@ class _Archive(_Source):
         self._members = {info.filename: info for info in infos}
         if f"{self._prefix}constants.pkl" in self._members:
             raise MalformedError(
-                "holds a TorchScript program; where it comes from, save the weights alone: "
+                "expected a checkpoint, got a TorchScript program; save the weights instead: "
                 "torch.save(model.state_dict(), path)"
             )
         for info in infos:
             if info.compress_type != zipfile.ZIP_STORED:
-                raise MalformedError(f"member {info.filename!r} is compressed, as none should be")
+                raise MalformedError(
+                    f"member {info.filename!r} is compressed, expected uncompressed members"
+                )
         if not any(info.CRC for info in infos):  # see torch.serialization.set_crc32_options
             for info in infos:
                 info.CRC = None  # type: ignore[assignment]
@@ -182,26 +182,26 @@ class _Archive(_Source):
 
     def _small(self, name: str, limit: int) -> bytes:
         if self._members[name].file_size > limit:
-            arrays = "; are there NumPy arrays among the tensors?" if limit == MAX_PICKLE else ""
+            arrays = "; it may contain NumPy arrays" if limit == MAX_PICKLE else ""
             raise MalformedError(f"member {name!r} is longer than {limit} bytes{arrays}")
         return self._archive.read(self._members[name])
 
     def _member(self, key: str) -> zipfile.ZipInfo:
         name = f"{self._prefix}data/{key}"
         if name not in self._members:
-            raise MalformedError(f"has no storage {key!r:.80}, which its tensors refer to")
+            raise MalformedError(f"has no storage {key!r:.80}, which its tensors use")
         return self._members[name]
 
     def storage(self, key: str) -> Array:
         content = np.empty(self.sizes[key], np.uint8)
         with self._archive.open(self._member(key)) as member:
             fill(content, member, f"storage {key!r}")
-            member.read(1)  # at the end of a member zipfile compares the CRC
+            member.read(1)  # zipfile checks the CRC at the end of a member
         return content
 
 
 class _Legacy(_Source):
-    """The pickles and storages one after the other of before PyTorch 1.6."""
+    """Legacy format of PyTorch before 1.6."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         text = file.read(min(size, MAX_PICKLE))
@@ -209,29 +209,31 @@ class _Legacy(_Source):
         magic, end = read_pickle(text, 0, resolver)
         if not isinstance(magic, int) or magic != _MAGIC:
             raise MalformedError(
-                "is a pickle, but no checkpoint of PyTorch; save tensors by torch.save, or arrays "
-                "by numpy.savez"
+                "is a pickle, but not a PyTorch checkpoint; save tensors with torch.save, or "
+                "arrays with numpy.savez"
             )
         version, end = read_pickle(text, end, resolver)
         if not isinstance(version, int) or version != _LEGACY_VERSION:
-            raise MalformedError(f"expected PyTorch's legacy format {_LEGACY_VERSION}, got another")
+            raise MalformedError(
+                f"expected version {_LEGACY_VERSION} of PyTorch's legacy format, got another"
+            )
         machine, end = read_pickle(text, end, resolver)
         if not isinstance(machine, PickledDict):
-            raise MalformedError("does not say what machine it comes from")
+            raise MalformedError("has no system information")
         self.value, end = read_pickle(text, end, resolver)
         keys, end = read_pickle(text, end, resolver)
         self._file = file
-        self._places: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
         self.sizes = self._find(keys, resolver.storages, end, size)
 
     def _find(
         self, keys: Any, storages: Mapping[str, Storage], position: int, size: int
     ) -> dict[str, int]:
-        """Where the storages stand; each is as long as declared, and so is the file."""
+        """Find the storages and check their declared sizes against the file."""
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise MalformedError("does not list its storages")
+            raise MalformedError("has no list of storages")
         if len(set(keys)) != len(keys) or set(keys) != storages.keys():
-            raise MalformedError("lists other storages than its tensors refer to")
+            raise MalformedError("lists other storages than its tensors use")
         sizes = {}
         for key in keys:
             self._file.seek(position)
@@ -247,14 +249,14 @@ class _Legacy(_Source):
                 raise MalformedError(
                     f"storage {key!r:.80} holds {count} elements, expected {expected}"
                 )
-            self._places[key] = position - sizes[key]
+            self._offsets[key] = position - sizes[key]
         if position != size:
-            raise MalformedError(f"has {size - position} bytes that belong to no storage")
+            raise MalformedError(f"has {size - position} bytes after the last storage")
         return sizes
 
     def storage(self, key: str) -> Array:
         content = np.empty(self.sizes[key], np.uint8)
-        self._file.seek(self._places[key])
+        self._file.seek(self._offsets[key])
         fill(content, self._file, f"storage {key!r}")
         return content
 
@@ -266,26 +268,28 @@ def _checked(name: str, record: TensorRecord, sizes: Mapping[str, int]) -> _View
     check_name(name)
     storage, dtype = record.storage, record.dtype
     if not isinstance(storage, Storage) or not isinstance(dtype, TorchDtype):
-        raise MalformedError(f"tensor {name!r} is made of no storage")
+        raise MalformedError(f"tensor {name!r} has no storage")
     if dtype.numpy_dtype is None:
-        raise MalformedError(f"tensor {name!r} has elements of type {dtype.name}, not read here")
+        raise MalformedError(f"tensor {name!r} has the unsupported dtype {dtype.name}")
     if storage.dtype.name not in (dtype.name, "bytes"):
         raise MalformedError(
-            f"tensor {name!r} of {dtype.name} is made of a storage of {storage.dtype.name}"
+            f"tensor {name!r} has dtype {dtype.name}, its storage {storage.dtype.name}"
         )
     if sizes[storage.key] != storage.total * storage.dtype.itemsize:
         raise MalformedError(
             f"storage {storage.key!r:.80} of tensor {name!r} declares {storage.total} elements of "
             f"{storage.dtype.itemsize} bytes, there are {sizes[storage.key]} bytes"
         )
-    # Not shown where they are no numbers: tuples within tuples may take forever to show.
+    # Invalid shapes are not printed: nested tuples may take forever.
     if not _are_counts(record.shape):
-        raise MalformedError(f"tensor {name!r} has a shape that is no tuple of sizes >= 0")
+        raise MalformedError(f"tensor {name!r} has a shape that is not a tuple of sizes >= 0")
     shape, nbytes = check_shape(name, record.shape, 4 if dtype.is_bfloat16 else dtype.itemsize)
     strides, offset = record.strides, record.offset
     if not _are_counts(strides) or len(strides) != len(shape) or not _are_counts((offset,)):
-        raise MalformedError(f"tensor {name!r} has no offset and strides >= 0 for its axes")
-    # An untyped storage counts bytes, its tensors elements.
+        raise MalformedError(
+            f"tensor {name!r} has invalid strides or offset, expected integers >= 0"
+        )
+    # An untyped storage counts bytes, a tensor elements.
     scale = dtype.itemsize // storage.dtype.itemsize
     available = storage.count // scale
     reach = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) + 1
@@ -295,9 +299,9 @@ def _checked(name: str, record: TensorRecord, sizes: Mapping[str, int]) -> _View
             f"{available}"
         )
     if storage.start % scale or sizes[storage.key] % dtype.itemsize:
-        raise MalformedError(f"tensor {name!r} does not begin or end at an element")
+        raise MalformedError(f"tensor {name!r} is not aligned to its dtype")
     start = storage.start // scale + offset
-    # A stride is never taken along an axis of length 1, and may be any number there.
+    # The stride of an axis of length 1 is arbitrary.
     taken = tuple(0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
     return _View(name, storage, dtype, start, shape, taken, nbytes)
 
@@ -309,5 +313,5 @@ def _are_counts(values: Any) -> bool:
 def _check_total(views: list[_View], sizes: Mapping[str, int]) -> None:
     stored = sum(sizes[key] for key in {view.storage.key for view in views})
     total = sum(view.nbytes for view in views)
-    if total > _FREE_REPETITION + _MAX_REPETITION * stored:
-        raise MalformedError(f"would make tensors of {total} bytes out of {stored} stored ones")
+    if total > _FREE_EXPANSION + _MAX_EXPANSION * stored:
+        raise MalformedError(f"would expand {stored} stored bytes to tensors of {total} bytes")

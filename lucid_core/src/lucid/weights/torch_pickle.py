@@ -1,11 +1,9 @@
-"""What PyTorch puts into a pickle: tensors as views of storages, in dicts by name.
+"""PyTorch objects in a pickle: tensors, storages and dtypes.
 
-``torch.save`` writes a tensor as a call of ``torch._utils._rebuild_tensor_v2`` with
-a storage, an offset, sizes and strides in elements; the storage stands elsewhere
-in the file and is referred to by a persistent identity.  Here those calls become
-records of their arguments.  Every other object becomes an :class:`OpaqueObject` placeholder:
-nothing is run or imported.  Names that only an attack needs are refused all the same,
-because other programs that load the file would run them.
+``torch.save`` writes a tensor as a call of ``torch._utils._rebuild_tensor_v2`` with a storage
+(a persistent id), and offset, sizes and strides in elements.  Such calls become records; all
+other objects become :class:`OpaqueObject` placeholders.  Nothing is imported or run.  Globals
+that only an attack needs are rejected, because other programs would run them.
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ __all__ = ["Storage", "TensorRecord", "TorchDtype", "TorchResolver", "Unsupporte
 
 @dataclass(frozen=True, slots=True)
 class TorchDtype:
-    """An element type of PyTorch.
+    """PyTorch dtype.
 
     Attributes
     ----------
     name : str
-        PyTorch's name of it.
+        Name in PyTorch.
     itemsize : int
         Bytes per element.
     numpy_dtype : numpy.dtype or None
@@ -41,7 +39,7 @@ class TorchDtype:
 
     @property
     def is_bfloat16(self) -> bool:
-        """Whether what is read are the upper halves of float32."""
+        """Whether values are bfloat16, the upper halves of float32."""
         return self.name == "bfloat16"
 
 
@@ -65,7 +63,7 @@ _SUPPORTED_DTYPES = [
     _torch_dtype("uint8", "u1"),
     _torch_dtype("bool", "?"),
 ]
-#: These may stand beside the state dict; in it they are refused.
+#: Ignored next to the state dict, rejected in it.
 _UNSUPPORTED_DTYPES = [
     TorchDtype("complex128", 16),
     TorchDtype("complex64", 8),
@@ -130,15 +128,15 @@ _TENSOR_TYPES = {
     GlobalName("torch.nn.parameter", "Buffer"),
 }
 _REBUILDERS = {*_TENSORS, _TENSOR_OF_TYPE, *_PARAMETERS, _WITH_ATTRIBUTES}
-_ELSEWHERE = "a tensor of another device; move it to the CPU before saving"
-_SUBCLASS = "a tensor of a class of its own; convert it to torch.Tensor before saving"
+_DEVICE = "a tensor of another device; move it to the CPU before saving"
+_SUBCLASS = "a tensor subclass; convert it to torch.Tensor before saving"
 _NEGATED = "a conjugated or negated view; call resolve_conj().resolve_neg() before saving"
-#: Tensors that are not plain views of a storage, and what they are.
+#: Rebuild functions of unsupported tensors, with a description.
 _UNSUPPORTED = {
     GlobalName("torch._utils", f"_rebuild_{name}"): what
     for name, what in {
-        "device_tensor_from_cpu_tensor": _ELSEWHERE,
-        "device_tensor_from_numpy": _ELSEWHERE,
+        "device_tensor_from_cpu_tensor": _DEVICE,
+        "device_tensor_from_numpy": _DEVICE,
         "meta_tensor_no_storage": "a tensor on the meta device, which has no values",
         "nested_tensor": "a nested tensor; call to_padded_tensor() before saving",
         "qtensor": "a quantized tensor; call dequantize() before saving",
@@ -147,7 +145,7 @@ _UNSUPPORTED = {
         "wrapper_subclass": _SUBCLASS,
     }.items()
 }
-#: What runs commands or code when Python's own unpickler reads it.
+#: Globals that run commands or code in Python's unpickler.
 _FORBIDDEN_GLOBALS = {
     GlobalName("builtins", name)
     for name in ("__import__", "breakpoint", "compile", "eval", "exec", "input", "open")
@@ -156,24 +154,24 @@ _FORBIDDEN_MODULES = {
     *("_pickle", "_posixsubprocess", "ctypes", "importlib", "marshal", "nt", "os", "pickle"),
     *("posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "webbrowser"),
 }
-#: Callables of which a known name is nothing but a value, never called by ``torch.save``.
+#: Globals that ``torch.save`` uses as values and never calls.
 _NEVER_CALLED = {*_DTYPES, *_STORAGES, *_TENSOR_TYPES} - _PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Numbers that stand elsewhere in the file.
+    """Storage, or a view of one, in the file.
 
     Attributes
     ----------
     key : str
-        The name they stand under.
+        Key in the file.
     dtype : TorchDtype
-        What they are; bytes of anything in an untyped storage.
+        Element type; bytes for an untyped storage.
     total : int
-        How many there are under that name.
+        Number of elements under that key.
     start, count : int
-        Which of them are this storage.
+        Range of the elements in this view.
     """
 
     key: str
@@ -185,7 +183,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord(TensorLike):
-    """A tensor as a pickle describes it; nothing of it is checked yet."""
+    """Unchecked arguments of a rebuild call."""
 
     storage: Any
     dtype: Any
@@ -196,18 +194,18 @@ class TensorRecord(TensorLike):
 
 @dataclass(frozen=True, slots=True)
 class UnsupportedTensor(TensorLike):
-    """A tensor that cannot be read here, and what it is."""
+    """Unsupported tensor with a description."""
 
     what: str
 
 
 class TorchResolver:
-    """What names in a checkpoint mean; a :class:`lucid.weights.pickle_objects.PickleResolver`.
+    """:class:`~lucid.weights.pickle_objects.PickleResolver` for PyTorch checkpoints.
 
     Attributes
     ----------
     storages : dict
-        The storages that were referred to, by key.
+        Referenced storages by key.
     """
 
     def __init__(self) -> None:
@@ -216,8 +214,9 @@ class TorchResolver:
     def check_global(self, name: GlobalName) -> None:
         if name in _FORBIDDEN_GLOBALS or name.module in _FORBIDDEN_MODULES:
             raise MalformedError(
-                f"names {str(name)!r:.120}, which programs that trust the file would run; nothing "
-                "was run here. No checkpoint of tensors needs it: do not load this file elsewhere"
+                f"has the global {str(name)!r:.120}, which an ordinary unpickler would run; "
+                "nothing was run. No tensor checkpoint needs it: do not load this file with "
+                "other programs"
             )
 
     def call(self, function: GlobalName, arguments: tuple[Any, ...], keywords: bool) -> Any:
@@ -228,18 +227,18 @@ class TorchResolver:
         if function in _DICTS and not keywords:
             return _called_dict(arguments)
         if function in _NEVER_CALLED or function in _REBUILDERS:
-            raise _odd_call(function)
+            raise _unexpected_call(function)
         return OpaqueObject(function, arguments)
 
     def persistent_load(self, identity: Any) -> Storage | GlobalName:
         if isinstance(identity, tuple) and len(identity) == 4:
-            # ("module", class, file, source): classes of modules in the older format.
+            # ("module", class, file, source): module classes in the legacy format.
             kind, named = identity[:2]
             if isinstance(kind, str) and kind == "module" and isinstance(named, GlobalName):
                 return named
-        # ("storage", class, key, device, count), and in the older format which part of it.
+        # ("storage", class, key, device, count), and a view in the legacy format.
         if not isinstance(identity, tuple) or not 5 <= len(identity) <= 6:
-            raise MalformedError("refers to something outside of the pickle that is no storage")
+            raise MalformedError("has a persistent id that is not a storage")
         kind, storage_class, key, _, total = identity[:5]
         part = identity[5] if len(identity) == 6 else None
         dtype = _STORAGES.get(storage_class) if isinstance(storage_class, GlobalName) else None
@@ -249,23 +248,23 @@ class TorchResolver:
             or not isinstance(key, str)
             or not _is_count(total)
         ):
-            raise MalformedError("refers to something outside of the pickle that is no storage")
+            raise MalformedError("has a persistent id that is not a storage")
         start, count = 0, total
         if part is not None:
             if not isinstance(part, tuple) or len(part) != 3 or not all(map(_is_count, part[1:])):
-                raise MalformedError(f"describes a part of storage {key!r:.80} in an unknown way")
+                raise MalformedError(f"has an invalid view of storage {key!r:.80}")
             start, count = part[1:]
         if start + count > total:
-            raise MalformedError(f"refers to more of storage {key!r:.80} than it declares")
+            raise MalformedError(f"has a view beyond the end of storage {key!r:.80}")
         storage = Storage(key, dtype, total, start, count)
         first = self.storages.setdefault(key, storage)
         if (first.dtype.itemsize, first.total) != (dtype.itemsize, total):
-            raise MalformedError(f"contradicts itself about the size of storage {key!r:.80}")
+            raise MalformedError(f"has inconsistent sizes for storage {key!r:.80}")
         return storage
 
 
 def _rebuilt(function: GlobalName, arguments: tuple[Any, ...]) -> TensorLike:
-    """The tensor that a call of PyTorch's describes."""
+    """Return the tensor record for a rebuild call."""
     if function == _WITH_ATTRIBUTES:
         inner = _without_attributes(arguments)
         if inner is None:
@@ -284,26 +283,26 @@ def _rebuilt(function: GlobalName, arguments: tuple[Any, ...]) -> TensorLike:
         return TensorRecord(arguments[0], dtype, *arguments[1:4])
     if function in _PARAMETERS and arguments and isinstance(arguments[0], TensorLike):
         return arguments[0]
-    raise _odd_call(function)
+    raise _unexpected_call(function)
 
 
-def _odd_call(function: GlobalName) -> MalformedError:
-    return MalformedError(f"calls {str(function)!r:.120} in a way that no checkpoint does")
+def _unexpected_call(function: GlobalName) -> MalformedError:
+    return MalformedError(f"calls {str(function)!r:.120} with unexpected arguments")
 
 
 def _called_dict(arguments: tuple[Any, ...]) -> PickledDict:
-    """A new dict; Python 2 gave its entries as a list of lists of two."""
+    """Return a new dict; Python 2 passed the items as a list of pairs."""
     result = PickledDict()
     pairs = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list) else []
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise MalformedError("the pickle is damaged: a dict is made of what are no pairs")
+            raise MalformedError("the pickle is damaged: dict items are not pairs")
         result.add(*pair)
     return result
 
 
 def _without_attributes(arguments: tuple[Any, ...]) -> tuple[GlobalName, tuple[Any, ...]] | None:
-    """The plain call within that of a tensor with attributes; None for a subclass."""
+    """Return the plain rebuild call of a tensor with attributes; None for a subclass."""
     if len(arguments) >= 3:
         function, kind, inner = arguments[:3]
         if (

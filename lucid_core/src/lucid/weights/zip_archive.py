@@ -1,4 +1,4 @@
-"""Zip archives that hold weights: opened, and their members held against the file's size."""
+"""Zip archives with weights: open them and check the declared sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lucid.weights.format_checks import Array, MalformedError
 
 __all__ = ["check_members", "fill", "open_archive"]
 
-# Weights hardly compress; what inflates a hundredfold beyond this much is no weight file.
+# Weights hardly compress: a ratio of 100 beyond this size is a zip bomb.
 _FREE_INFLATION = 16 * 2**20
 _MAX_RATIO = 100
 _AT_ONCE = 2**20
@@ -26,7 +26,7 @@ _DAMAGE = (
     EOFError,
     KeyError,
     NotImplementedError,  # zip features that Python does not know
-    OSError,  # a seek to where no file can be
+    OSError,  # seek to an impossible position
     OverflowError,
     RuntimeError,  # encrypted members
     ValueError,
@@ -35,33 +35,33 @@ _DAMAGE = (
 
 @contextmanager
 def open_archive(file: BinaryIO, what: str) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive; whatever turns out to be wrong with it is a MalformedError.
+    """Open a zip archive; all errors in the block become MalformedError.
 
     Parameters
     ----------
     file : binary file
         The archive.
     what : str
-        What it should be, for the message.
+        Expected kind of file, for the message.
     """
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
     except _DAMAGE as error:
-        raise MalformedError(f"damaged or no {what}: {error}") from None
+        raise MalformedError(f"not a valid {what}: {error}") from None
 
 
 def check_members(infos: list[zipfile.ZipInfo], size: int) -> None:
-    """Refuse members that stand twice, or that declare more than a file of ``size`` can mean."""
+    """Raise for duplicate members, and for sizes that a file of ``size`` bytes cannot have."""
     names = set()
     for info in infos:
         if info.filename in names:
             raise MalformedError(f"has the member {info.filename!r} twice")
         names.add(info.filename)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise MalformedError(f"member {info.filename!r} is compressed in an unknown way")
+            raise MalformedError(f"member {info.filename!r} has an unsupported compression")
         if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-            raise MalformedError(f"member {info.filename!r} contradicts itself about its size")
+            raise MalformedError(f"member {info.filename!r} has inconsistent sizes")
     packed = sum(info.compress_size for info in infos)
     unpacked = sum(info.file_size for info in infos)
     if packed > size:
@@ -71,12 +71,12 @@ def check_members(infos: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def fill(array: Array, source: IO[bytes], what: str) -> None:
-    """Read a contiguous array from a file or from a member of an archive."""
+    """Read a contiguous array from a file or an archive member."""
     if not array.size:
         return
     target, filled = array.reshape(-1).view(np.uint8).data, 0
     while filled < len(target):
-        # In parts: a member's readinto first takes as much memory again.
+        # In chunks: readinto of a member allocates a copy.
         count = source.readinto(target[filled : filled + _AT_ONCE])  # type: ignore[attr-defined]
         if not count:
             raise MalformedError(f"truncated in the data of {what}")
