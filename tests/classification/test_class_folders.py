@@ -26,7 +26,7 @@ def counts(root: Path) -> dict[str, int]:
     return {name: len(images) for name, images in read_class_folders(root).images.items()}
 
 
-def test_what_belongs_to_no_class_is_counted(tmp_path: Path) -> None:
+def test_other_files_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.png", "cat/more/2.jpg", "cat/notes.txt", "dog/1.PNG", "dog/raw/x.cr2")
     touch(tmp_path, "cover.png", "labels.csv", ".git/1.png", "__MACOSX/._1.png", "dog/.DS_Store")
     touch(tmp_path, "cat/@eaDir/1.png")
@@ -54,7 +54,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+def test_pipes_are_not_images(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.png")
     os.mkfifo(tmp_path / "cat" / "2.png")
     found = read_class_folders(tmp_path)

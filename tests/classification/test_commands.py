@@ -29,12 +29,12 @@ COLORS = ("red", "green", "blue")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier that is sure of the image's colour: mean red, green and blue are its logits."""
+    """A classifier that is sure of the image's color: mean red, green and blue are its logits."""
     model = lucid.models.create_model("resnet_18", num_classes=3).eval()
     for unit in model.modules():
         if isinstance(unit, nn.ConvNormAct):
             nn.init.zeros_(unit.conv.weight)
-    # What reaches the classifier: channel c holds the mean of colour c, by the stem's centre
+    # Input of the classifier: channel c holds the mean of color c, by the stem's center
     # pixel, the pooling, and blocks that add nothing to their shortcuts.
     for c in range(3):
         model.stem.conv.weight.data[c, c, 3, 3] = 1
@@ -72,12 +72,12 @@ def test_images_are_classified_in_order(weights: Path, images: list[Path]) -> No
         best, *others = entry["predictions"]
         assert best["label"] == COLORS[i % 3]
         assert best["class"] == i % 3
-        # Logits (10, 0, 0), but for the stem's normalisation by sqrt(1 + eps).
+        # Logits (10, 0, 0), but for the stem's normalization by sqrt(1 + eps).
         assert best["probability"] == pytest.approx(np.exp(10) / (np.exp(10) + 2), rel=1e-3)
         assert len(others) == 2
 
 
-def test_text_has_one_line_for_each_class(weights: Path, images: list[Path]) -> None:
+def test_text_output_has_one_line_per_class(weights: Path, images: list[Path]) -> None:
     output = run(images[1], "--weights", weights, "--top", "2").output
     lines = output.splitlines()
     assert lines[0] == str(images[1])
@@ -86,7 +86,7 @@ def test_text_has_one_line_for_each_class(weights: Path, images: list[Path]) -> 
     assert len(lines) == 3
 
 
-def test_one_damaged_image_and_the_others(
+def test_corrupt_image_does_not_stop_the_others(
     weights: Path, images: list[Path], tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.jpg"
@@ -157,7 +157,7 @@ def test_bad_options(
     assert message in result.stderr.replace("\n", " ")
 
 
-def test_more_classes_than_there_are(weights: Path, images: list[Path]) -> None:
+def test_top_exceeds_number_of_classes(weights: Path, images: list[Path]) -> None:
     (entry,) = json.loads(run(images[0], "--weights", weights, "--json", "--top", 99).output)
     assert len(entry["predictions"]) == 3
 
@@ -169,9 +169,7 @@ def test_a_file_without_a_model_is_an_error(images: list[Path], tmp_path: Path) 
         run(images[0], "--weights", path)
 
 
-def test_names_for_another_number_of_classes_are_an_error(
-    images: list[Path], tmp_path: Path
-) -> None:
+def test_wrong_number_of_class_names_is_rejected(images: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "two.safetensors"
     described = {
         "name": "resnet_18",
@@ -185,9 +183,7 @@ def test_names_for_another_number_of_classes_are_an_error(
         run(images[0], "--weights", path)
 
 
-def test_names_that_repeat_as_in_imagenets_list(
-    weights: Path, images: list[Path], tmp_path: Path
-) -> None:
+def test_class_names_may_repeat(weights: Path, images: list[Path], tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("crane\ngreen\ncrane\n")
     result = run(images[0], "--weights", weights, "--json", "--class-names", names)
@@ -196,7 +192,7 @@ def test_names_that_repeat_as_in_imagenets_list(
     assert labels == {0: "crane", 1: "green", 2: "crane"}
 
 
-def test_the_state_of_a_run_is_no_classifier(images: list[Path], tmp_path: Path) -> None:
+def test_training_state_is_not_a_classifier(images: list[Path], tmp_path: Path) -> None:
     last = tmp_path / "last.safetensors"
     save_checkpoint(last, {"model": {"w": lucid.zeros(2)}, "epoch": 1})
     with pytest.raises(lucid.WeightFileError, match=r"the best\.safetensors that the run saves"):
@@ -208,9 +204,7 @@ def test_the_state_of_a_run_is_no_classifier(images: list[Path], tmp_path: Path)
     assert "--resume" in str(caught.value)
 
 
-def test_foreign_preprocessing_is_an_error_that_names_the_file(
-    images: list[Path], tmp_path: Path
-) -> None:
+def test_invalid_preprocessing_names_the_file(images: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "odd.safetensors"
     model = lucid.models.create_model("resnet_18", num_classes=3)
     lucid.save_model(model, path, preprocessing={"side": 3})
@@ -218,7 +212,7 @@ def test_foreign_preprocessing_is_an_error_that_names_the_file(
         run(images[0], "--weights", path)
 
 
-def test_weights_that_are_not_finite_are_an_error(images: list[Path], tmp_path: Path) -> None:
+def test_non_finite_weights_are_rejected(images: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "nan.safetensors"
     model = lucid.models.create_model("resnet_18", num_classes=3)
     model.fc.bias.data[1] = np.nan
@@ -289,9 +283,7 @@ def test_names_in_a_file_are_checked(theirs: Path, images: list[Path], tmp_path:
         run(images[0], "--weights", theirs, "--class-names", names)
 
 
-def test_a_model_that_the_file_does_not_hold_is_an_error(
-    theirs: Path, weights: Path, images: list[Path]
-) -> None:
+def test_wrong_model_name_is_rejected(theirs: Path, weights: Path, images: list[Path]) -> None:
     with pytest.raises(lucid.WeightFileError, match=r"0676ba61\.pth: the weights do not fit resn"):
         run(images[0], "--weights", theirs, "--model", "resnet_34")
     with pytest.raises(lucid.WeightFileError, match=r"colors.*: expected resnet_34, got resn"):
@@ -302,9 +294,7 @@ def test_a_model_that_the_file_does_not_hold_is_an_error(
         run(images[0], "--weights", theirs, "--model", "resnet_81")
 
 
-def test_weights_of_no_known_model_are_an_error_that_says_what_to_do(
-    images: list[Path], tmp_path: Path
-) -> None:
+def test_unknown_weights_give_a_remedy(images: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "plain.pth"
     w = np.zeros(3, "<f4")
     pth.write_archive(path, pth.dict_({"features.0.weight": pth.of("0", w)}), {"0": w.tobytes()})
@@ -321,7 +311,7 @@ def test_a_backbone_without_its_classifier_is_an_error(
         run(images[0], "--weights", path)
 
 
-def test_the_limit_on_pixels_holds_for_one_call(
+def test_pixel_limit_applies_to_one_call(
     weights: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 40 - 1)
@@ -349,9 +339,7 @@ def bare(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 PLAIN = ("--resize", 32, "--crop", 32, "--mean", "0,0,0", "--std", "1,1,1")
 
 
-def test_what_is_assumed_of_bare_weights_is_said(
-    weights: Path, bare: Path, images: list[Path]
-) -> None:
+def test_assumed_preprocessing_is_printed(weights: Path, bare: Path, images: list[Path]) -> None:
     assert run(images[0], "--weights", weights).stderr == ""
     result = run(images[0], "--weights", bare, "--json")
     assert json.loads(result.stdout)[0]["predictions"][0]["label"] == "0"
@@ -385,7 +373,7 @@ def test_options_take_the_place_of_the_files_preprocessing(
     assert probabilities("--weights", bare, *PLAIN, "--resize", 96) == pytest.approx(middle)
 
 
-def test_one_mean_stands_for_all_channels(bare: Path, images: list[Path]) -> None:
+def test_one_mean_applies_to_all_channels(bare: Path, images: list[Path]) -> None:
     def output(*options: object) -> str:
         return run(images[0], "--weights", bare, "--json", *options).stdout
 
@@ -416,7 +404,7 @@ def test_three_means_for_gray_images_are_refused(images: list[Path], tmp_path: P
         (("--resize", 0), "--resize"),
     ],
 )
-def test_preprocessing_that_cannot_be_is_refused(
+def test_invalid_preprocessing_is_rejected(
     bare: Path, images: list[Path], options: tuple[object, ...], text: str
 ) -> None:
     result = run(images[0], "--weights", bare, *options)

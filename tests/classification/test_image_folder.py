@@ -67,7 +67,7 @@ def test_classes_of_other_data(root: Path) -> None:
         ImageFolder(root, class_names=("dog", "fox"))
 
 
-def test_what_is_no_folder_of_folders_is_refused(root: Path, tmp_path: Path) -> None:
+def test_invalid_roots_are_rejected(root: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         ImageFolder(tmp_path / "absent")
     with pytest.raises(NotADirectoryError):
@@ -82,7 +82,7 @@ def test_what_is_no_folder_of_folders_is_refused(root: Path, tmp_path: Path) -> 
         ImageFolder(tmp_path / "val", class_names=("dog",))
 
 
-def test_a_damaged_image_is_an_error_that_names_it(root: Path) -> None:
+def test_corrupt_image_is_named(root: Path) -> None:
     (root / "cat" / "1.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(ImageError, match=r"cat.1\.png"):
         ImageFolder(root)[0]

@@ -74,14 +74,14 @@ def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
     assert model.fc.weight.shape == (2, 512)
 
 
-def test_lightning_says_what_it_leaves_out(theirs: Arrays, tmp_path: Path) -> None:
+def test_lightning_checkpoint_warns_of_other_entries(theirs: Arrays, tmp_path: Path) -> None:
     state = under("model.", theirs) | {"criterion.weight": np.ones(3, "<f4")}
     path = save(tmp_path / "w.ckpt", state_dict=state)
     with pytest.warns(WeightFileWarning, match=r"skipped other entries \(1\): 'criterion\.weight'"):
         assert_has(load_classifier(path).model, theirs)
 
 
-def test_a_head_under_a_prefix_of_its_own(theirs: Arrays, tmp_path: Path) -> None:
+def test_classifier_under_another_prefix(theirs: Arrays, tmp_path: Path) -> None:
     state = {("head." if k[:3] == "fc." else "backbone.") + k: v for k, v in theirs.items()}
     path = save(tmp_path / "w.pth", state_dict=state)
     with pytest.warns(WeightFileWarning, match=r"'backbone\.' and 'head\.fc\.weight'"):
@@ -157,7 +157,7 @@ def changed(theirs: Arrays, change: str) -> Arrays:
         ("a name twice", r"'conv1\.weight' and 'stem\.conv\.weight' both map to"),
     ],
 )
-def test_changed_networks_are_refused_by_what_is_wrong(
+def test_modified_networks_are_rejected(
     theirs: Arrays, tmp_path: Path, change: str, message: str
 ) -> None:
     path = save(tmp_path / "w.pth", top=changed(theirs, change))
@@ -172,7 +172,7 @@ def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:
         load_classifier(path)
 
 
-def test_a_classifier_outside_of_the_prefix_is_named(theirs: Arrays, tmp_path: Path) -> None:
+def test_classifier_outside_the_prefix_is_named(theirs: Arrays, tmp_path: Path) -> None:
     parts = under("backbone.", changed(theirs, "no fc"))
     head = {"head.weight": theirs["fc.weight"], "head.bias": theirs["fc.bias"]}
     path = save(tmp_path / "w.pth", top=parts | head)
@@ -257,7 +257,7 @@ def test_a_network_of_gray_images(tmp_path: Path) -> None:
     assert classifier.preprocessing["std"] == pytest.approx([0.226], abs=1e-9)
 
 
-def test_the_right_model_is_named(theirs: Arrays, tmp_path: Path) -> None:
+def test_matching_model_is_suggested(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top=theirs)
     message = r"do not fit resnet_34; .*--model resnet_18"
     with pytest.raises(WeightFileError, match=message):
@@ -277,7 +277,7 @@ class Stranger(nn.Module):
         return self.fc(self.bn1(self.conv1(x)).mean(axis=(2, 3)))
 
 
-def test_names_of_a_strangers_model_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_keys_of_a_user_model_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", family="stranger", total_parameters=133)

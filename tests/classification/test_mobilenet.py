@@ -49,7 +49,7 @@ def images(*shape: int) -> lucid.Tensor:
         ("mobilenet_v3_small", MobileNetV3, 2_542_856, 56_510_400),
     ],
 )
-def test_counts_are_those_of_the_tables(
+def test_parameter_and_multiply_add_counts(
     name: str, cls: type, parameters: int, multiply_adds: int
 ) -> None:
     model = lucid.models.create_model(name)
@@ -198,7 +198,7 @@ def test_blocks_with_and_without_shortcut(
     assert block(images(1, 4, 6, 6)).shape == shape
 
 
-def test_a_block_expands_and_squeezes_only_as_configured() -> None:
+def test_block_expands_and_squeezes_as_configured() -> None:
     plain = InvertedResidual(8, BlockConfig(3, 8, 4, "relu"))
     assert plain.expand is None
     assert plain.se is None
@@ -311,7 +311,7 @@ def test_every_parameter_receives_a_gradient(builder: Any) -> None:
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_one_pixel_is_enough(builder: Any) -> None:
+def test_one_pixel_image(builder: Any) -> None:
     with lucid.no_grad():
         assert default(builder)(images(1, 3, 1, 1)).shape == (1, 10)
 
@@ -356,5 +356,5 @@ def test_v2_refuses_a_multiple_of_0() -> None:
         mobilenet_v2(round_nearest=0)
 
 
-def test_timm_calls_v2_otherwise() -> None:
+def test_timm_alias_of_v2() -> None:
     assert lucid.models.get_builder("mobilenetv2_100") is mobilenet_v2

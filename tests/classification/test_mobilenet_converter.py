@@ -68,7 +68,7 @@ def test_names_translate_both_ways(converter: Any, theirs: str, ours: str) -> No
 
 
 @pytest.mark.parametrize("name", CONVERTERS)
-def test_every_entry_of_a_model_has_a_name_there_and_back(name: str) -> None:
+def test_keys_round_trip(name: str) -> None:
     converter, state = CONVERTERS[name], create_model(name, num_classes=2).state_dict()
     theirs = [converter.export_key(key) for key in state]
     assert len(set(theirs)) == len(state)
@@ -89,9 +89,7 @@ def test_every_entry_of_a_model_has_a_name_there_and_back(name: str) -> None:
         ("mobilenet_v3_small", {"width_mult": 0.5, "reduced_tail": True}),
     ],
 )
-def test_a_model_is_identified_by_either_names_and_by_no_other_converter(
-    name: str, arguments: dict[str, Any]
-) -> None:
+def test_only_one_converter_identifies_a_model(name: str, arguments: dict[str, Any]) -> None:
     model = create_model(name, num_classes=7, in_channels=1, **arguments)
     expected = (name, {**arguments, "in_channels": 1, "num_classes": 7})
     for state in (model.state_dict(), as_torchvision(model)):
@@ -100,7 +98,7 @@ def test_a_model_is_identified_by_either_names_and_by_no_other_converter(
             assert found == (expected if other == name else None)
 
 
-def test_a_network_of_an_unknown_width_says_what_to_do() -> None:
+def test_unknown_width_gives_a_remedy() -> None:
     model = mobilenet_v2(num_classes=2, width_mult=0.6)
     with pytest.raises(
         lucid.StateDictError, match=r"mobilenet_v2 with a width_mult of 0\.25, 0\.35"
@@ -194,7 +192,7 @@ def test_a_file_of_timm_opens(arguments: dict[str, Any], tmp_path: Path) -> None
         np.testing.assert_array_equal(model(x).numpy(), source(x).numpy())
 
 
-def test_only_files_of_timm_are_identified_as_such() -> None:
+def test_timm_converter_identifies_timm_files_only() -> None:
     model = mobilenet_v2(num_classes=3)
     for state in (model.state_dict(), as_torchvision(model)):
         assert timm_v2.identify(shapes(state)) is None

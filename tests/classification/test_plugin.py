@@ -1,4 +1,4 @@
-"""What the plugin registers is what its models are."""
+"""The plugin's registrations match its models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_multiply_adds_are_the_published_ones() -> None:
     assert summary.parameters == 11_689_512
 
 
-def test_names_of_torchvision_say_what_to_type() -> None:
+def test_torchvision_names_give_a_remedy() -> None:
     with pytest.raises(ImportError, match=r"such as lucid\.models\.resnet50"):
         from lucid_models_classification import resnet50  # noqa: F401
     with pytest.raises(AttributeError, match="Lucid downloads no weights"):

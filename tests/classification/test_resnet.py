@@ -34,10 +34,8 @@ def images(*shape: int) -> lucid.Tensor:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_parameter_counts_are_those_of_the_tables(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What is counted does not depend on what is drawn, and drawing is most of the time.
+def test_parameter_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Random initialization is slow, and does not change the counts.
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **_: tensor)
     monkeypatch.setattr(nn.init, "kaiming_uniform_", lambda tensor, *_, **__: tensor)
     model = lucid.models.create_model(name)
@@ -47,7 +45,7 @@ def test_parameter_counts_are_those_of_the_tables(
     assert model.model_name == name
 
 
-def test_features_have_the_channels_and_strides_that_the_model_states() -> None:
+def test_feature_channels_and_strides() -> None:
     for model, channels in (
         (resnet_18().eval(), (64, 128, 256, 512)),
         (small().eval(), (256, 512, 1024, 2048)),
@@ -77,7 +75,7 @@ def test_basic_blocks_dilate_too() -> None:
         assert [m.shape[2] for m in model.features(images(1, 3, 32, 32))] == [8, 8, 4, 4]
 
 
-def test_forward_is_pooling_and_classifying_the_last_features() -> None:
+def test_forward_pools_and_classifies_the_last_features() -> None:
     model = small().eval()
     x = images(2, 3, 40, 40)
     with lucid.no_grad():
@@ -120,7 +118,7 @@ def test_zero_init_residual_starts_every_block_at_its_shortcut() -> None:
     np.testing.assert_allclose(second(x).numpy(), np.maximum(x.numpy(), 0), atol=1e-7)
 
 
-def test_frozen_norms_have_no_parameters_and_never_move() -> None:
+def test_frozen_norms_do_not_change() -> None:
     batch, frozen = small(), small(norm="frozen").train()
     assert batch.parameter_size - frozen.parameter_size == sum(
         p.size for name, p in batch.named_parameters() if ".norm." in name
@@ -138,7 +136,7 @@ def test_norm_eps_reaches_every_norm() -> None:
     assert {m.eps for m in norms} == {0.25}
 
 
-def test_convolutions_are_drawn_by_fan_out() -> None:
+def test_convolutions_are_initialized_by_fan_out() -> None:
     weight = resnet_50(num_classes=2).layer4[0].conv2.conv.weight.numpy()
     assert weight.std() == pytest.approx(np.sqrt(2 / (512 * 9)), rel=0.01)
     assert abs(weight.mean()) < 1e-4
@@ -153,7 +151,7 @@ def test_every_parameter_receives_a_gradient() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 200), (33, 31)])
-def test_any_size_of_image_will_do(size: tuple[int, int]) -> None:
+def test_any_image_size(size: tuple[int, int]) -> None:
     model = small(in_channels=1).eval()
     with lucid.no_grad():
         logits = model(images(1, 1, *size))
@@ -161,13 +159,13 @@ def test_any_size_of_image_will_do(size: tuple[int, int]) -> None:
     assert np.isfinite(logits.numpy()).all()
 
 
-def test_no_images_give_no_logits() -> None:
+def test_empty_batch_gives_empty_logits() -> None:
     with lucid.no_grad():
         assert small().eval()(lucid.zeros(0, 3, 32, 32)).shape == (0, 10)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 0, 8)])
-def test_what_is_no_batch_of_images_is_refused(shape: tuple[int, ...]) -> None:
+def test_non_batches_are_rejected(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\).*got \(" + str(shape[0])):
         small()(lucid.zeros(*shape))
 
@@ -196,7 +194,7 @@ def test_bad_options_are_refused(
         resnet_18(**options)
 
 
-def test_an_unknown_option_is_a_type_error_that_lists_the_valid_ones() -> None:
+def test_unknown_option_lists_valid_ones() -> None:
     with pytest.raises(TypeError, match=r"resnet_50\(\).*'groups', 'pretrained'.*in_channels"):
         resnet_50(pretrained=True, groups=2)
 
@@ -208,7 +206,7 @@ def test_basic_blocks_refuse_groups_and_width() -> None:
         ResNet(BasicBlock, (1, 1, 1))
 
 
-def test_builders_document_themselves() -> None:
+def test_builder_docstrings() -> None:
     introductions = set()
     for name in PARAMETERS:
         doc = lucid.models.get_builder(name).__doc__ or ""

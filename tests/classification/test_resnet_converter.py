@@ -32,7 +32,7 @@ def test_names_translate_both_ways(theirs: str, ours: str) -> None:
     assert converter.export_key(ours) == theirs
 
 
-def test_every_entry_of_a_model_has_a_name_there_and_back() -> None:
+def test_keys_round_trip() -> None:
     keys = list(resnet_50(num_classes=2).state_dict())
     theirs = [converter.export_key(key) for key in keys]
     assert len(set(theirs)) == len(keys)
@@ -47,7 +47,7 @@ def identify(state: Any) -> tuple[str, dict[str, Any]]:
 
 
 def shapes_of(name: str) -> dict[str, np.ndarray]:
-    """What tells a network, as torchvision names it; arrays of that shape without memory."""
+    """Arrays without memory that identify a network, by torchvision's names."""
     shape = ARCHITECTURES[name]
     found = {"conv1.weight": (64, 3, 7, 7), "fc.weight": (5, 512 * shape.block.expansion)}
     for stage, depth in enumerate(shape.depths, 1):
@@ -61,19 +61,19 @@ def shapes_of(name: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_model_is_told_by_its_weights(name: str) -> None:
+def test_models_are_identified_by_weights(name: str) -> None:
     assert identify(shapes_of(name)) == (name, {"in_channels": 3, "num_classes": 5})
 
 
 @pytest.mark.parametrize("build", [resnet_18, resnet_50])
-def test_a_built_model_is_told_by_either_names(build: Callable[..., lucid.nn.Module]) -> None:
+def test_built_models_are_identified_by_both_names(build: Callable[..., lucid.nn.Module]) -> None:
     model = build(num_classes=7, in_channels=1)
     expected = (build.__name__, {"in_channels": 1, "num_classes": 7})
     assert identify(model.state_dict()) == expected
     assert identify(torchvision_state_dict(model)) == expected
 
 
-def test_a_network_without_classifier_or_of_another_make_is_told_apart() -> None:
+def test_other_networks_are_not_identified() -> None:
     shapes = shapes_of("resnet_50")
     del shapes["fc.weight"]
     assert identify(shapes) == ("resnet_50", {"in_channels": 3})

@@ -34,7 +34,7 @@ def test_weights_load_from_arrays_and_from_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.fc.weight.numpy(), theirs["fc.weight"])
 
 
-def test_a_batch_counter_more_or_less_is_no_obstacle() -> None:
+def test_num_batches_tracked_is_optional() -> None:
     theirs = as_torchvision(resnet_18(num_classes=3))
     without = {k: v for k, v in theirs.items() if "num_batches_tracked" not in k}
     bns = [k.removesuffix("running_mean") for k in theirs if k.endswith("running_mean")]
@@ -58,6 +58,6 @@ def test_a_classifier_of_other_classes_is_an_error_or_skipped() -> None:
     np.testing.assert_array_equal(target.stem.conv.weight.numpy(), source.stem.conv.weight.numpy())
 
 
-def test_another_architecture_is_an_error_that_lists_the_keys() -> None:
+def test_wrong_architecture_lists_the_keys() -> None:
     with pytest.raises(lucid.StateDictError, match=r"layer1\.0\.conv3\.conv\.weight"):
         load_torchvision_weights(resnet_50(), as_torchvision(resnet_18()))

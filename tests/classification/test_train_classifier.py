@@ -34,7 +34,7 @@ SMALL = ("--image-size", 16, "--batch-size", 4, "--epochs", 2)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six noisy images of each of two colours."""
+    """Six noisy images of each of two colors."""
     root = tmp_path_factory.mktemp("colors")
     rng = np.random.default_rng(0)
     for name, color in COLORS.items():
@@ -71,7 +71,7 @@ def plain(node: Any) -> Any:
     return node.data.tobytes() if isinstance(node, lucid.Tensor) else node
 
 
-def test_a_run_leaves_a_classifier_that_classify_takes(
+def test_classify_loads_the_trained_classifier(
     train: Command, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "new" / "run"
@@ -111,7 +111,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     assert run(["classify", str(data / "red" / "0.png"), "--weights", str(best)]) == 0
     assert {line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]} == {*COLORS}
 
-    # Asked for again, it is done; begun again, it would be lost.
+    # Resuming a finished run does nothing; starting again would overwrite it.
     code, out, _ = train("--output", folder, "--resume", "--lr", 0.01)
     assert code == 0
     assert out.splitlines()[-2:] == ["2 of 2 epochs done already; nothing to do", lines[3]]
@@ -136,7 +136,7 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
         del each  # another has the folder's lock
 
 
-def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
+def test_fit_after_a_failure(data: Path, tmp_path: Path) -> None:
     run = Run.start(
         ClassifierTask(),
         tmp_path,
@@ -151,7 +151,7 @@ def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
     assert len(lines) == 1
 
 
-def test_without_matplotlib_a_line_says_so(
+def test_missing_matplotlib_is_reported(
     train: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -160,7 +160,7 @@ def test_without_matplotlib_a_line_says_so(
     assert not (tmp_path / "run" / "training.png").exists()
 
 
-def test_control_c_says_how_to_go_on(
+def test_ctrl_c_prints_how_to_resume(
     train: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: Any, **kwargs: Any) -> None:
@@ -174,7 +174,7 @@ def test_control_c_says_how_to_go_on(
     assert err.splitlines()[-1] == "lucid: interrupted"
 
 
-def test_data_that_moved_are_resumed_bit_for_bit(data: Path, tmp_path: Path) -> None:
+def test_resume_with_moved_data_is_bit_for_bit(data: Path, tmp_path: Path) -> None:
     for name in ("here", "there"):
         shutil.copytree(data, tmp_path / name)
     source, place = tmp_path / "source.safetensors", tmp_path / "elsewhere"
@@ -224,7 +224,7 @@ def test_exchanged_files_are_noticed(data: Path, tmp_path: Path) -> None:
         Run.resume(ClassifierTask(), run, {})
 
 
-def test_images_that_are_not_opened_are_compared_by_size(data: Path, tmp_path: Path) -> None:
+def test_unchecked_images_are_compared_by_size(data: Path, tmp_path: Path) -> None:
     run, options = tmp_path / "run", ClassifierOptions(str(data), image_size=16)
     for opened_first, opened_now, reason in (
         (True, False, "because of --no-check-data"),
@@ -262,21 +262,19 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
     ("options", "message"),
     [({"epochs": 0}, "epochs: .*1, got 0"), ({"lr": float("inf")}, "lr: .* got inf")],
 )
-def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassifierOptions("data", **options)
 
 
-def test_the_output_is_not_within_the_data(data: Path) -> None:
+def test_output_inside_the_data_is_rejected(data: Path) -> None:
     for folder in (data, data / "run", data / "blue" / "run"):
         with pytest.raises(ValueError, match="outside the data of --data"):
             Run.start(ClassifierTask(), folder, ClassifierOptions(str(data)))
     assert {path.name for path in data.iterdir()} == {*COLORS}
 
 
-def test_a_training_that_diverges_leaves_no_best(
-    train: Command, data: Path, tmp_path: Path
-) -> None:
+def test_diverged_training_saves_no_best(train: Command, data: Path, tmp_path: Path) -> None:
     code, out, err = train("--data", data, "--output", tmp_path, *SMALL, "--lr", 1e12)
     error = err.splitlines()[-1]  # a line above says where matplotlib is missing
     assert (code, "epoch" in out) == (1, False)
@@ -287,9 +285,7 @@ def test_a_training_that_diverges_leaves_no_best(
     assert all(np.isfinite(value.data).all() for value in state["model"].values())
 
 
-def test_a_run_that_was_interrupted_before_its_first_state_begins(
-    data: Path, tmp_path: Path
-) -> None:
+def test_resume_before_the_first_state_restarts(data: Path, tmp_path: Path) -> None:
     options = ClassifierOptions(str(data), epochs=1, batch_size=8, image_size=16)
     Run.start(ClassifierTask(), tmp_path, options)
     assert not (tmp_path / "last.safetensors").exists()
@@ -299,9 +295,7 @@ def test_a_run_that_was_interrupted_before_its_first_state_begins(
     assert run.trainer.epoch == 1
 
 
-def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
-    data: Path, tmp_path: Path
-) -> None:
+def test_killed_first_epoch_keeps_initial_weights(data: Path, tmp_path: Path) -> None:
     source, path = create_model("resnet_18", num_classes=5), tmp_path / "source.safetensors"
     lucid.save_model(source, path)
     options = ClassifierOptions(str(data), weights=str(path), epochs=2, batch_size=4, image_size=16)
@@ -323,7 +317,7 @@ def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
     assert state_of(tmp_path / "half") == state_of(tmp_path / "whole")
 
 
-def test_only_what_has_not_changed_is_resumed(train: Command, data: Path, tmp_path: Path) -> None:
+def test_resume_rejects_changed_data(train: Command, data: Path, tmp_path: Path) -> None:
     copy, folder = tmp_path / "data", tmp_path / "run"
     for name in COLORS:
         (copy / name).mkdir(parents=True)
@@ -370,7 +364,7 @@ def test_only_what_has_not_changed_is_resumed(train: Command, data: Path, tmp_pa
         (("--data", "DATA", "--val-fraction", 1), "--val-fraction"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_bad_input_is_one_line_without_output(
     train: Command, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     folders = {"DATA": data, "OTHER": tmp_path / "other", "SINGLE": tmp_path / "single"}
@@ -476,7 +470,7 @@ def test_training_starts_from_weights_of_torchvision(
         )
 
 
-def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
+def test_invalid_image_sizes_are_rejected(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--image-size: .*at least 8 pixels, got 1"):
         Run.start(ClassifierTask(), tmp_path / "run", ClassifierOptions(str(data), image_size=1))
     # The last feature map of one image has one value per channel.
@@ -502,7 +496,9 @@ def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
     assert all((mean == 0).all() for mean in means)  # the attempt left no trace
 
 
-def test_ranks_share_one_check(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_the_data_check(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rank 0 opens the images and sends what it found; the others open none."""
     sent: list[bytes] = []
 
@@ -562,7 +558,7 @@ def test_arguments_of_the_model_are_options(
         ("dropout", "expected NAME=VALUE"),
     ],
 )
-def test_wrong_arguments_of_the_model_are_one_line_and_leave_nothing(
+def test_bad_model_options_are_one_line_without_output(
     train: Command, data: Path, tmp_path: Path, option: str, expected: str
 ) -> None:
     output = tmp_path / "run"
@@ -577,7 +573,7 @@ def test_wrong_arguments_of_the_model_are_one_line_and_leave_nothing(
 
 
 @pytest.mark.parametrize(("options", "noted"), [((), True), (("norm_momentum=0.1",), False)])
-def test_statistics_of_too_few_batches_are_noted(
+def test_too_few_batches_for_running_statistics_are_noted(
     train: Command, data: Path, tmp_path: Path, options: tuple[str, ...], noted: bool
 ) -> None:
     small = ("--model", "mobilenet_v3_small", "--model-option", "width_mult=0.25", *SMALL)
@@ -591,7 +587,9 @@ def test_statistics_of_too_few_batches_are_noted(
         assert "norm_momentum=0.1" in out
 
 
-def test_statistics_of_a_file_are_not_counted(train: Command, data: Path, tmp_path: Path) -> None:
+def test_running_statistics_of_a_file_are_not_noted(
+    train: Command, data: Path, tmp_path: Path
+) -> None:
     first = tmp_path / "first.safetensors"
     lucid.save_model(create_model("mobilenet_v3_small", num_classes=2, width_mult=0.25), first)
     code, out, _ = train("--data", data, "--weights", first, "--output", tmp_path / "run", *SMALL)

@@ -1,4 +1,4 @@
-"""What is found in folders of images before a classifier's first step, and what is refused."""
+"""Data checks of classifiers: findings, and rejected folders."""
 
 from __future__ import annotations
 
@@ -108,9 +108,7 @@ def test_without_a_val_folder_a_part_of_train_is_held_out(tmp_path: Path) -> Non
         ({"train__cat": 2, "train__dog": 2, "val__fox": 1}, "'cat', 'dog', got 'fox'"),
     ],
 )
-def test_data_that_cannot_be_trained_on(
-    tmp_path: Path, folders: dict[str, int], message: str
-) -> None:
+def test_unusable_data_are_rejected(tmp_path: Path, folders: dict[str, int], message: str) -> None:
     data = draw(tmp_path / "data", **folders)
     for skip in (False, True):
         with pytest.raises(ValueError, match=message):
@@ -180,7 +178,7 @@ def test_validation_classes_are_matched_by_name(tmp_path: Path) -> None:
     assert messages["renamed-class"] == f"{val / 'cat'}: used for class 'Cat'"
 
 
-def test_what_is_used_and_worth_a_note(tmp_path: Path) -> None:
+def test_usable_data_with_notes(tmp_path: Path) -> None:
     data = draw(tmp_path / "data", Cat=3, cat__more=2, dog=2)
     shutil.copy(data / "Cat" / "0.png", data / "dog" / "copy.png")
     shutil.copy(data / "Cat" / "1.png", data / "cover.png")
@@ -228,9 +226,7 @@ def test_it_can_be_sent_to_other_ranks(tmp_path: Path) -> None:
     assert again.report.as_dict() == found.report.as_dict()
 
 
-def test_check_data_shows_what_training_finds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_data_matches_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = draw(tmp_path / "data", a=4, b=2)
     assert run(["check-data", "--data", str(data)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -270,7 +266,7 @@ def test_detection_data_are_named(train: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of folders are text there")
-def test_names_of_classes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+def test_non_utf8_class_names_are_rejected(tmp_path: Path) -> None:
     try:
         data = draw(tmp_path / "data", a=2, **{os.fsdecode(b"b\xff"): 2})
     except OSError:

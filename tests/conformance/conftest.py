@@ -1,6 +1,6 @@
-"""The oracles exist in the ``conformance`` session only; elsewhere nothing here is collected.
+"""Collect the tests only where PyTorch or ONNX is installed, as in the ``conformance`` session.
 
-That is not a skip: the main session answers for Lucid by itself.
+They are not reported as skipped: the main test session does not include them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
 if not importlib.util.find_spec("onnx"):
     collect_ignore_glob.append("test_onnx_*.py")
 
-# For ``torchvision_cpu`` and ``onnx_nodes``, which are no tests and no package's.
+# For the helper modules here, such as ``torchvision_cpu``.
 sys.path.insert(0, str(Path(__file__).parent))
 
 

@@ -75,7 +75,7 @@ several images, torchvision receives each alone, because it pads a batch to one 
 its detections.
 
 In float32, rounding differences grow through a deep network with random weights. A missing or
-shifted detection is one of two overlapping regions with almost equal scores, of which NMS keeps the
+shifted detection is one of two overlapping regions with almost equal scores, and NMS keeps the
 other, or the last detection within the limit per image. In float64, all detections agree to float32
 precision. Detections that are not within 1e-3 are listed below the table.
 

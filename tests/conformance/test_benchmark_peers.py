@@ -13,7 +13,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_roi_align_and_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What the benchmarks put in their place, for as long as this test runs.
+    # The benchmarks replace these; restore them after the test.
     monkeypatch.setattr(torchvision.ops.poolers, "roi_align", torchvision.ops.roi_align)
     monkeypatch.setattr(torchvision.ops.boxes, "nms", torchvision.ops.nms)
     monkeypatch.syspath_prepend(BENCHMARKS)

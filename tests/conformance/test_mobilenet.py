@@ -159,7 +159,7 @@ def test_maps_of_torchvisions_detector_agree() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_stages_are_those_that_torchvision_freezes(name: str) -> None:
+def test_stages_match_torchvision_freezing(name: str) -> None:
     for trainable in range(7):
         backbone = getattr(torchvision.models, name)(weights=None)
         torchvision.models.detection.backbone_utils._mobilenet_extractor(

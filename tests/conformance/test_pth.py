@@ -168,7 +168,7 @@ def test_checkpoints_of_trainings(save: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::lucid.WeightFileWarning", "ignore::DeprecationWarning")
 def test_wrapped_models(save: Any) -> None:
-    """What torch.compile, DataParallel and AveragedModel write loads into the plain model."""
+    """Files of torch.compile, DataParallel and AveragedModel load into the plain model."""
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     expected = {key: value.clone() for key, value in net.state_dict().items()}
     averaged = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
@@ -216,9 +216,7 @@ def test_without_checksums(tmp_path: Path) -> None:
     ids=["module", "tensor", "list", "complex", "sparse", "quantised", "meta"],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_what_is_no_state_dict_of_plain_tensors_is_refused(
-    save: Any, make: Any, message: str
-) -> None:
+def test_pickles_beyond_state_dicts_are_rejected(save: Any, make: Any, message: str) -> None:
     path = save(make())
     with pytest.raises(lucid.WeightFileError, match=message):
         lucid.load(path)

@@ -118,31 +118,31 @@ Make = Callable[[Any, Any], Any]
 
 def step_lr(rng: Rng) -> Make:
     size, gamma = int(rng.integers(1, 8)), float(rng.uniform(0.1, 0.9))
-    return lambda room, o: room.StepLR(o, size, gamma)
+    return lambda module, o: module.StepLR(o, size, gamma)
 
 
 def multi_step_lr(rng: Rng) -> Make:
     milestones = sorted(int(m) for m in rng.integers(1, STEPS, 3))
     gamma = float(rng.uniform(0.1, 0.9))
-    return lambda room, o: room.MultiStepLR(o, milestones, gamma)
+    return lambda module, o: module.MultiStepLR(o, milestones, gamma)
 
 
 def cosine(rng: Rng) -> Make:
     period, least = int(rng.integers(1, 25)), float(rng.choice([0.0, 1e-3]))
-    return lambda room, o: room.CosineAnnealingLR(o, period, least)
+    return lambda module, o: module.CosineAnnealingLR(o, period, least)
 
 
 def linear(rng: Rng) -> Make:
     start, end = float(rng.uniform(0.01, 1)), float(rng.uniform(0, 1))
     total = int(rng.integers(1, 12))
-    return lambda room, o: room.LinearLR(o, start, end, total)
+    return lambda module, o: module.LinearLR(o, start, end, total)
 
 
 def sequential(rng: Rng) -> Make:
     kinds = [linear, step_lr, cosine, multi_step_lr]
     made = [kinds[int(i)](rng) for i in rng.integers(0, len(kinds), int(rng.integers(1, 4)))]
     milestones = sorted(int(m) for m in rng.choice(np.arange(1, STEPS), len(made) - 1, False))
-    return lambda room, o: room.SequentialLR(o, [make(room, o) for make in made], milestones)
+    return lambda module, o: module.SequentialLR(o, [make(module, o) for make in made], milestones)
 
 
 SCHEDULES = {

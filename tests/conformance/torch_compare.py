@@ -44,7 +44,7 @@ def compare(
     ours, theirs
         Take tensors for ``arrays`` and then for ``constants``.
     arrays
-        Floats, in the dtype asked for.
+        Floats, in the given dtype.
     constants
         Integers, booleans, or floats without gradient.
     dtype
@@ -90,7 +90,7 @@ def same(actual: Array, expected: Array, dtype: str, what: str) -> None:
     assert actual.dtype == expected.dtype, f"{what}: {actual.dtype}"
     tolerance = TOLERANCE[dtype]
     finite = np.abs(expected[np.isfinite(expected)])
-    # What cancels to nothing is nothing beside the numbers drawn, which are about 1.
+    # Inputs are about 1, so cancellation to less than SMALLEST is no difference.
     scale = max(finite.max(), SMALLEST) if finite.size else SMALLEST
     np.testing.assert_allclose(
         actual, expected, rtol=tolerance, atol=tolerance * scale, err_msg=what

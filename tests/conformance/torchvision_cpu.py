@@ -67,7 +67,7 @@ def roi_align(
     gigabytes of them; a test holds this one against it.
     """
     if ratio < 1:
-        raise NotImplementedError("as many samples as there are pixels: no detector asks for it")
+        raise NotImplementedError("sampling_ratio <= 0, which no detector uses")
     _, channels, rows, columns = features.shape
     start = rois[:, 1:3] * scale - (0.5 if aligned else 0.0)
     length = (rois[:, 3:5] - rois[:, 1:3]) * scale

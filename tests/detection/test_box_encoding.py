@@ -15,7 +15,7 @@ def test_encode_by_hand() -> None:
 
 def test_decode_by_hand() -> None:
     deltas = np.array([[0.5, -0.5, math.log(2), 0.0]], np.float32)
-    # Centre (5, 10) moves by (5, -10) to (10, 0); size 10 x 20 becomes 20 x 20.
+    # Center (5, 10) moves by (5, -10) to (10, 0); size 10 x 20 becomes 20 x 20.
     result = decode(deltas, np.array([[0, 0, 10, 20]], np.float32))
     np.testing.assert_allclose(result, [[0, -10, 20, 10]], atol=1e-5)
     assert result.dtype == np.float32

@@ -26,15 +26,15 @@ def test_iou_of_boxes_without_area_is_zero_not_nan() -> None:
 
 
 @pytest.mark.parametrize(("m", "k"), [(0, 0), (0, 3), (2, 0)])
-def test_iou_of_no_boxes(m: int, k: int) -> None:
+def test_iou_of_empty_boxes(m: int, k: int) -> None:
     assert boxes.iou(np.ones((m, 4), np.float32), np.ones((k, 4), np.float32)).shape == (m, k)
     assert boxes.giou(np.ones((m, 4), np.float32), np.ones((k, 4), np.float32)).shape == (m, k)
 
 
 def test_giou_by_hand() -> None:
-    # Identical: 1.  Apart by a gap: IoU 0, enclosing 30 x 10 of which 100 uncovered.
+    # Identical: 1.  Apart by a gap: IoU 0, enclosing 30 x 10, uncovered 100.
     result = boxes.giou([[0, 0, 10, 10]], [[0, 0, 10, 10], [20, 0, 30, 10], [5, 5, 15, 15]])
-    # The last: 25 of 175, enclosing 225 of which 50 uncovered.
+    # The last: 25 of 175, enclosing 225, uncovered 50.
     np.testing.assert_allclose(result, [[1, -1 / 3, 1 / 7 - 50 / 225]], rtol=1e-6)
 
 
@@ -99,13 +99,13 @@ def test_batched_nms_equals_nms_of_boxes_moved_apart() -> None:
     )
 
 
-def test_tensors_and_lists_are_taken_as_arrays() -> None:
+def test_tensors_and_lists_are_converted() -> None:
     given = lucid.tensor([[0.0, 0.0, 2.0, 2.0]])
     assert isinstance(boxes.area(given), np.ndarray)
     np.testing.assert_array_equal(boxes.iou(given, [[0, 0, 2, 2]]), [[1]])
 
 
-def test_float64_stays_and_integers_become_float32() -> None:
+def test_dtypes() -> None:
     assert boxes.iou(np.ones((1, 4)), np.ones((1, 4))).dtype == np.float64
     assert boxes.clip(np.array([[0, 0, 9, 9]]), (5, 5)).dtype == np.float32
 

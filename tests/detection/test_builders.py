@@ -60,7 +60,7 @@ def test_signature(builder: object) -> None:
 
 
 @pytest.mark.parametrize("builder", [builders.faster_rcnn_resnet_18_fpn], ids=["18"])
-def test_classes_and_arguments_reach_their_places(builder: object) -> None:
+def test_arguments_are_passed_on(builder: object) -> None:
     model = builder(5, 7, hidden_dim=8, pool_size=3, norm="frozen")  # type: ignore[operator]
     assert model.backbone.net.fc.weight.shape[0] == 7
     assert model.roi_heads.box_predictor.cls_score.weight.shape == (5, 8)
@@ -75,7 +75,7 @@ def test_unknown_argument() -> None:
 
 
 @pytest.mark.parametrize("builder", BUILDERS, ids=NAMES)
-def test_docstring_is_a_whole_page_of_its_own(builder: object) -> None:
+def test_docstring_is_a_complete_page(builder: object) -> None:
     text = inspect.getdoc(builder) or ""
     name = builder.__name__  # type: ignore[attr-defined]
     places = [

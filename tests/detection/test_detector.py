@@ -99,7 +99,7 @@ def test_validation_gives_both_at_once() -> None:
     assert not losses["loss_boxes"].requires_grad
 
 
-def test_a_loss_that_is_not_finite_is_named() -> None:
+def test_non_finite_loss_is_named() -> None:
     model = Brightest()
     model.scale.data[:] = np.inf
     with pytest.raises(FloatingPointError, match="loss_boxes is inf"):
@@ -114,12 +114,12 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
         (IMAGES[:1], [{"boxes": [[1, 2, 3, 4]], "labels": [2]}], "num_classes=2"),
     ],
 )
-def test_what_cannot_be_right_is_refused(images: Any, targets: Any, expected: str) -> None:
+def test_invalid_inputs_are_rejected(images: Any, targets: Any, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         Brightest()(images, targets)
 
 
-def test_a_subclass_without_its_two_methods_cannot_be_used() -> None:
+def test_unimplemented_methods_raise() -> None:
     class Unfinished(Detector):
         num_classes = 2
 
@@ -181,7 +181,7 @@ def test_any_module_with_the_members_of_a_detector_is_one() -> None:
     assert backbone_net(model) is model.backbone
 
 
-def test_a_predictor_that_does_not_say_its_classes_is_named() -> None:
+def test_predictor_without_num_classes_is_named() -> None:
     model = FasterRCNN.from_backbone("resnet_18", hidden_dim=8)
     model.roi_heads.box_predictor = nn.Linear(8, 5)
     with pytest.raises(TypeError, match=r"box_predictor: expected .* num_classes.*got Linear"):

@@ -172,7 +172,7 @@ def test_from_backbone_knows_its_name_and_arguments(name: str, tmp_path: Path) -
     assert epsilon(loaded) == 1e-3
 
 
-def test_an_epsilon_that_is_given_is_never_left_out() -> None:
+def test_given_epsilon_is_recorded() -> None:
     model = RetinaNet.from_backbone("mobilenet_v3_small", channels=8, norm_eps=1e-5)
     assert epsilon(model) == 1e-5
     default = RetinaNet.from_backbone("mobilenet_v3_small", channels=8)
@@ -203,7 +203,7 @@ def changed() -> nn.Module:
 
 
 @pytest.mark.parametrize("net", [lambda: Reef(4, 6), changed], ids=["unregistered", "changed"])
-def test_a_detector_on_another_module_says_why_it_cannot_be_saved(
+def test_detector_on_unregistered_module_cannot_be_saved(
     net: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     model = RetinaNet.from_backbone(net(), 3, channels=8)
@@ -297,7 +297,7 @@ def test_the_backbone_follows_from_the_weights_of_a_classifier(call: Call, tmp_p
         ("faster_rcnn_resnet_18_fpn", "got a FasterRCNN, which lacks feature_channels, features"),
     ],
 )
-def test_models_that_are_no_backbone_are_refused_in_one_line(
+def test_non_backbones_are_one_line_errors(
     backbone: str, message: str, call: Call, tmp_path: Path
 ) -> None:
     data = write_coco(tmp_path / "data", count=2)
@@ -311,7 +311,7 @@ def test_models_that_are_no_backbone_are_refused_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_argument_named_backbone_that_names_no_model_is_left_alone(tmp_path: Path) -> None:
+def test_unrelated_backbone_argument_is_ignored(tmp_path: Path) -> None:
     @register_model(task="object-detection")
     def sized_net(num_classes: int = 3, backbone: str = "small", norm: str = "batch") -> RetinaNet:
         width = {"small": 6, "large": 12}[backbone]
@@ -328,7 +328,7 @@ def test_an_argument_named_backbone_that_names_no_model_is_left_alone(tmp_path: 
     )
 
 
-def test_weights_of_another_network_with_arguments_of_its_own_are_named(tmp_path: Path) -> None:
+def test_weights_of_a_modified_network_are_named(tmp_path: Path) -> None:
     lucid.save_model(create_model("reef_net", width=10), tmp_path / "net.safetensors")
     with pytest.raises(
         lucid.WeightFileError, match=r"its network, reef_net, has \{'width': 10\}, which the back"

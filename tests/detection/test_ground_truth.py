@@ -29,7 +29,7 @@ def test_good_targets_become_float32_and_int64() -> None:
 
 
 @pytest.mark.parametrize("boxes", [np.zeros((0, 4)), np.zeros(0), []])
-def test_no_objects(boxes: Any) -> None:
+def test_target_without_objects(boxes: Any) -> None:
     target = check(boxes, [])
     assert target.boxes.shape == (0, 4)
     assert target.labels.shape == (0,)
@@ -54,13 +54,13 @@ def test_a_pixel_over_the_border_is_an_annotators_rounding() -> None:
         ([10, 20, 20, 140], "inside the image"),
     ],
 )
-def test_boxes_that_cannot_be_right(box: list[float], message: str) -> None:
+def test_invalid_boxes_are_rejected(box: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         check([GOOD, box], [1, 1])
     assert 'targets[1]["boxes"][1]' in str(caught.value)
 
 
-def test_a_box_backwards_that_cannot_be_xywh_either_is_not_called_so() -> None:
+def test_reversed_box_outside_xywh_has_no_hint() -> None:
     with pytest.raises(ValueError, match="x1 < x2") as caught:
         check([[190, 90, 180, 80]])
     assert "xywh" not in str(caught.value)
@@ -91,7 +91,7 @@ def test_boxes_of_another_shape(boxes: Any, message: str) -> None:
         ([], r"expected shape \(1,\)"),
     ],
 )
-def test_labels_that_cannot_be_right(labels: list[Any], message: str) -> None:
+def test_invalid_labels_are_rejected(labels: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check([GOOD], labels)
 
@@ -110,7 +110,7 @@ def test_labels_without_boxes() -> None:
         ([None], ValueError, r"targets\[0\]: .* got NoneType"),
     ],
 )
-def test_targets_of_another_kind(targets: Any, error: type[Exception], message: str) -> None:
+def test_invalid_targets_are_rejected(targets: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         check_targets(targets, [SIZE], 5)
 

@@ -78,9 +78,7 @@ def test_a_classifier_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["<i8", "|b1"])
-def test_weights_that_are_not_floating_are_refused(
-    theirs: Arrays, tmp_path: Path, dtype: str
-) -> None:
+def test_non_floating_weights_are_rejected(theirs: Arrays, tmp_path: Path, dtype: str) -> None:
     key = "roi_heads.box_predictor.cls_score.weight"
     path = save(tmp_path / "w.pth", model={**theirs, key: theirs[key].astype(dtype)})
     with pytest.raises(
@@ -89,7 +87,7 @@ def test_weights_that_are_not_floating_are_refused(
         load_detector(path)
 
 
-def test_a_disabled_plugin_of_the_backbone_is_named(
+def test_disabled_plugin_of_the_backbone_is_named(
     theirs: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = torchvision_config()

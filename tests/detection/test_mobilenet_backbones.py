@@ -88,7 +88,7 @@ def test_arguments_of_a_backbone_come_from_its_weights(tmp_path: Path, named: bo
         from_backbone("retinanet_fpn", save(in_channels=1), {"num_classes": 3})
 
 
-def test_arguments_that_are_the_default_are_left_out(tmp_path: Path) -> None:
+def test_default_arguments_are_omitted(tmp_path: Path) -> None:
     net = lucid.models.create_model("resnet_18", num_classes=5)
     lucid.save(export_state_dict(net, "torchvision"), path := tmp_path / "net.safetensors")
     detector = from_backbone("faster_rcnn_resnet_18_fpn", path, {"hidden_dim": 8})

@@ -35,12 +35,12 @@ def test_the_network_needs_no_pillow() -> None:
 
 
 @pytest.mark.parametrize("name", lucid_models_detection.__all__)
-def test_every_name_is_there(name: str) -> None:
+def test_every_public_name_exists(name: str) -> None:
     assert getattr(lucid_models_detection, name) is not None
     assert name in dir(lucid_models_detection)
 
 
-def test_roi_align_is_the_function_whatever_was_imported_before() -> None:
+def test_roi_align_is_the_function() -> None:
     from lucid_models_detection import parts, roi_align
 
     assert roi_align is parts.roi_align

@@ -1,4 +1,4 @@
-"""What the plugin registers is what its models are."""
+"""The plugin's registrations match its models."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_config_of_another_family_is_refused() -> None:
         torchvision_config("ssd")
 
 
-def test_weights_arrive_and_the_classifier_stays(tmp_path: Path) -> None:
+def test_weights_load_and_the_classifier_is_kept(tmp_path: Path) -> None:
     source, target = make(), make()
     weights = as_torchvision(source)
     own = target.backbone.net.fc.weight.data.copy()
@@ -152,7 +152,7 @@ def test_counters_of_trained_norms_are_passed_over_or_kept() -> None:
     config = torchvision_config() | SMALL | {"norm": "batch"}
     trained = FasterRCNN.from_backbone("resnet_18", 4, **config)
     load_torchvision_weights(trained, frozen)
-    # The stem has two names here, of which torchvision's weights set one.
+    # The stem has two names here; torchvision's weights set one.
     load_torchvision_weights(trained, with_counter)
     assert trained.backbone.stem.norm.num_batches_tracked.item() == 3
 
@@ -168,7 +168,7 @@ def test_another_number_of_classes() -> None:
     assert len(report.skipped) == 4
 
 
-def test_what_is_missing_or_unknown_is_named() -> None:
+def test_missing_and_unknown_keys_are_named() -> None:
     weights = as_torchvision(make())
     del weights["rpn.head.conv.0.0.weight"]
     weights["roi_heads.mask_head.mask_fcn1.weight"] = np.zeros(3)
@@ -187,7 +187,7 @@ def identify(theirs: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
     return found.name, found.arguments
 
 
-def test_the_model_is_told_by_its_weights() -> None:
+def test_model_is_identified_by_weights() -> None:
     config = torchvision_config() | {"hidden_dim": 16}
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=5, **config)
     theirs = as_torchvision(model)
@@ -200,7 +200,7 @@ def test_the_model_is_told_by_its_weights() -> None:
     assert identify(theirs) == (name, {**kwargs, "norm": "batch"})
 
 
-def test_weights_of_other_models_are_told_apart() -> None:
+def test_weights_of_other_models_are_not_identified() -> None:
     theirs = as_torchvision(make())
     for wrong in (
         {"conv1.weight": np.zeros(2)},
@@ -219,7 +219,7 @@ def test_weights_of_other_models_are_told_apart() -> None:
         identify(nine)
 
 
-def test_a_backbone_without_a_model_of_its_own() -> None:
+def test_backbone_without_a_registered_detector() -> None:
     config = torchvision_config() | {"hidden_dim": 8}
     source = FasterRCNN.from_backbone("resnext_50_32x4d", 3, **config)
     found = identify_weights(as_torchvision(source))
@@ -234,7 +234,7 @@ def test_a_backbone_without_a_model_of_its_own() -> None:
             np.testing.assert_array_equal(value.data, own[key].data, err_msg=key)
 
 
-def test_a_backbone_with_arguments_of_its_own() -> None:
+def test_backbone_with_arguments() -> None:
     source = RetinaNet.from_backbone(
         "mobilenet_v3_small", 3, backbone_options={"width_mult": 0.25}, channels=8
     )

@@ -20,7 +20,7 @@ EXAMPLES = {name: name.replace("*", "resnet50_fpn_v2") for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_error_of_a_name_says_what_to_type(name: str) -> None:
+def test_missing_name_gives_a_remedy(name: str) -> None:
     wanted = EXAMPLES[name]
     remedy = NAMES[name].replace("`", "")
     assert wanted not in dir(lucid_models_detection)
@@ -33,12 +33,12 @@ def test_the_error_of_a_name_says_what_to_type(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_code_of_a_remedy_runs(name: str) -> None:
+def test_code_in_remedies_runs(name: str) -> None:
     for code in re.findall(r"`([^`]+)`", NAMES[name]):
         exec(code, {"lucid": lucid, "lucid_models_detection": lucid_models_detection})
 
 
-def test_parts_say_it_too() -> None:
+def test_missing_part_gives_a_remedy() -> None:
     with pytest.raises(AttributeError, match="parts import DenseHead"):
         _ = parts.RetinaNetHead
     with pytest.raises(ImportError, match="faster_rcnn import BoxPredictor"):
@@ -48,7 +48,7 @@ def test_parts_say_it_too() -> None:
 
 
 @pytest.mark.parametrize("cls", [RegionProposalNetwork, RoIHeads])
-def test_what_is_elsewhere_is_there(cls: type) -> None:
+def test_renamed_attributes_exist(cls: type) -> None:
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
     part = model.rpn if cls is RegionProposalNetwork else model.roi_heads
     names = {
@@ -63,7 +63,7 @@ def test_what_is_elsewhere_is_there(cls: type) -> None:
             setattr(part, name, 0.5)
 
 
-def test_the_options_of_retinanet_are_given_when_it_is_built() -> None:
+def test_retinanet_options_are_constructor_arguments() -> None:
     model = create_model("retinanet_resnet_18_fpn", num_classes=3)
     for name in ("nms_threshold", "nms_thresh", "detections_per_image", "topk_candidates"):
         with pytest.raises(AttributeError, match=f"{name!r}; build the model with"):

@@ -49,7 +49,7 @@ def test_images_are_normalized_padded_and_stand_in_the_corner() -> None:
         ((480, 640), (800,), 1333, (800, 1066)),  # 640 * 800 / 480 = 1066.67
         ((480, 640), (800,), 1000, (750, 1000)),
         ((100, 300), None, 150, (50, 150)),
-        ((100, 140), None, 150, (100, 140)),  # a limit by itself never enlarges
+        ((100, 140), None, 150, (100, 140)),  # max_size alone never enlarges
         ((100, 140), (50,), None, (50, 70)),
         ((100, 140), (80, 50), None, (50, 70)),  # prediction takes the last
         ((1, 500), (10,), 100, (1, 100)),  # never less than a pixel
@@ -73,7 +73,7 @@ def test_training_draws_from_several_sizes() -> None:
     assert drawn == {(8, 8), (16, 16), (24, 24)}
 
 
-def test_resizing_is_bilinear_between_pixel_centres() -> None:
+def test_resizing_is_bilinear_between_pixel_centers() -> None:
     given = np.arange(4, dtype=np.float32).reshape(1, 1, 4).repeat(3, axis=0)
     batch = GeneralizedRCNNTransform(**PLAIN, min_size=(2,), size_divisible=1)([given])
     assert batch.sizes == [(2, 8)]
@@ -143,7 +143,7 @@ def test_a_batch_is_a_list_of_its_images() -> None:
         (None, TypeError, "got NoneType"),
     ],
 )
-def test_images_that_cannot_be_right(images: Any, error: type[Exception], message: str) -> None:
+def test_invalid_images_are_rejected(images: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         check_images(images)
 
@@ -178,7 +178,7 @@ def test_pixels_in_range_to_rounding_are_accepted_in_any_layout(dtype: Any) -> N
     assert len(check_pixels([Tensor(pixels[:, ::2].astype(np.float32), requires_grad=True)])) == 1
 
 
-def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
+def test_enlarging_a_long_strip_is_rejected() -> None:
     strip = np.zeros((3, 1, 60_000), np.float32)
     with pytest.raises(ValueError, match=r"images\[1\]: .*800 x 48000000 .*1 x 60000.*max_size"):
         GeneralizedRCNNTransform(**PLAIN, min_size=(800,))([image(8, 8), strip])

@@ -50,7 +50,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_detector_is_named(tmp_path: Path, name: str, prefix: str) -> None:
+def test_unsupported_detector_is_named(tmp_path: Path, name: str, prefix: str) -> None:
     path = tmp_path / "w.safetensors"
     lucid.save({prefix + key: np.zeros((2, 2), np.float32) for key in OTHERS[name]}, path)
     with pytest.raises(
@@ -60,7 +60,7 @@ def test_another_detector_is_named(tmp_path: Path, name: str, prefix: str) -> No
     assert str(path) in str(caught.value)
 
 
-def test_own_detectors_are_no_others() -> None:
+def test_lucid_detectors_are_not_unsupported() -> None:
     retinanet = create_model("retinanet_resnet_18_fpn", num_classes=3, channels=8)
     assert name_unsupported_detector(retinanet.state_dict()) is None
     assert name_unsupported_detector(torchvision_state_dict(retinanet)) is None

@@ -150,7 +150,7 @@ class ClassificationPredictor(Predictor):
     def _best(
         self, probabilities: np.ndarray[Any, Any], class_names: Sequence[str] | None
     ) -> list[dict[str, Any]]:
-        """The most probable classes; ties keep the order of the classes."""
+        """Return the most probable classes; ties keep the order of the classes."""
         count = len(probabilities)
         if not (probabilities >= 0).all():  # NaN compares false
             raise WeightFileError(f"{self.weights}: expected finite outputs, got NaN or infinity")

@@ -281,7 +281,7 @@ def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
 def _transforms(
     options: ClassifierOptions, described: Mapping[str, Any]
 ) -> tuple[Compose, Compose]:
-    """Transforms of training and validation images."""
+    """Build the transforms of training and validation images."""
     mean, std = tuple(described["mean"]), tuple(described["std"])
     steps: list[Any] = [Grayscale()] if len(mean) == 1 else []
     steps.append(RandomResizedCrop(options.image_size, scale=(_SMALLEST_CROP, 1.0)))

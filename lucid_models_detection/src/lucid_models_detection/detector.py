@@ -331,7 +331,7 @@ class Detector(nn.Module):
         return losses
 
     def _restored(self, features: Any, batch: ImageList) -> list[Detections]:
-        """Detections with boxes in pixels of the given images."""
+        """Detect objects, with boxes in pixels of the given images."""
         detections = self.detect(features, batch)
         for i, found in enumerate(detections):
             found["boxes"] = self.transform.restore_boxes(found["boxes"], batch, i)

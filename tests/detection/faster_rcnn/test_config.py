@@ -24,17 +24,17 @@ def test_defaults() -> None:
     assert (config.hidden_dim, config.pool_size) == (1024, 7)
 
 
-def test_one_number_stands_for_training_and_prediction() -> None:
+def test_one_number_applies_to_train_and_eval() -> None:
     assert FasterRCNNConfig(rpn_post_nms_top_n=50).rpn_post_nms_top_n == (50, 50)
 
 
-def test_one_size_a_level_and_ratios_for_all_levels() -> None:
+def test_one_size_per_level_and_shared_ratios() -> None:
     config = FasterRCNNConfig(anchor_sizes=[16, 32], aspect_ratios=[1, 2])
     assert config.anchor_sizes == ((16.0,), (32.0,))
     assert config.aspect_ratios == ((1.0, 2.0), (1.0, 2.0))
 
 
-def test_lists_as_json_gives_them_back_and_numpy_numbers_are_fine() -> None:
+def test_json_lists_and_numpy_numbers() -> None:
     config = FasterRCNNConfig(
         anchor_sizes=[[16], [32]],
         rpn_pre_nms_top_n=[np.int64(7), 8],

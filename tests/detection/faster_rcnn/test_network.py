@@ -61,7 +61,7 @@ def test_scores_and_offsets_of_a_fixed_number_of_regions(
     assert model.training is train
 
 
-def test_no_more_regions_than_anchors() -> None:
+def test_number_of_regions_is_limited_by_anchors() -> None:
     model = make(rpn_post_nms_top_n=1000).eval()
     # One cell on P5 of a padded 32 x 32, so 8 * 8 + 4 * 4 + 2 * 2 + 1 + 1 locations of 9 anchors.
     cls_logits, bbox_deltas = model(lucid.random.randn(1, 3, 5, 7))
@@ -69,7 +69,7 @@ def test_no_more_regions_than_anchors() -> None:
     assert bbox_deltas.shape == (1, 86 * 9, 4)
 
 
-def test_regions_are_those_that_propose_gives(model: FasterRCNN) -> None:
+def test_propose_matches_raw_outputs(model: FasterRCNN) -> None:
     x = lucid.random.randn(2, 3, 64, 70)
     regions = model.propose(x)
     assert regions.shape == (2, 20, 4)
@@ -89,8 +89,8 @@ def test_regions_are_those_that_propose_gives(model: FasterRCNN) -> None:
     )
 
 
-def test_raw_mode_takes_x_as_it_is(model: FasterRCNN) -> None:
-    """No normalising: brightness must matter, unlike what a batch in [0, 1] would show."""
+def test_raw_outputs_do_not_normalize(model: FasterRCNN) -> None:
+    """No normalizing: brightness must matter, unlike what a batch in [0, 1] would show."""
     x = lucid.random.randn(1, 3, 32, 32)
     seen: list[Tensor] = []
     handle = model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -143,7 +143,7 @@ def test_a_batch_and_a_list_are_the_same(model: FasterRCNN) -> None:
         np.testing.assert_allclose(result, results[0], rtol=1e-5)
 
 
-def test_the_seed_decides_what_is_sampled(model: FasterRCNN) -> None:
+def test_sampling_depends_on_the_seed(model: FasterRCNN) -> None:
     def total(seed: int) -> float:
         lucid.random.seed(seed)
         return sum(loss.item() for loss in model([image(96, 96)], [TARGET]).values())
@@ -152,7 +152,7 @@ def test_the_seed_decides_what_is_sampled(model: FasterRCNN) -> None:
     assert total(3) != total(4)
 
 
-def test_no_objects_at_all(model: FasterRCNN) -> None:
+def test_images_without_objects(model: FasterRCNN) -> None:
     for nothing in (NOTHING, {"boxes": np.zeros(0), "labels": []}):
         losses = model([image()], [nothing])
         assert losses["loss_box_reg"].item() == 0
@@ -181,7 +181,7 @@ def test_targets_are_resized_with_their_image() -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_a_loss_that_is_not_finite_stops(where: str, names: str) -> None:
+def test_non_finite_loss_raises(where: str, names: str) -> None:
     model = make()
     model.state_dict()[where].data[...] = np.nan
     with pytest.raises(FloatingPointError, match=f"{names} is nan.*diverged"):
@@ -324,14 +324,14 @@ def test_an_image_without_objects_gives_empty_arrays() -> None:
         ([image(0, 5)], ValueError, "at least one pixel"),
     ],
 )
-def test_images_that_cannot_be_right(
+def test_invalid_images_are_rejected(
     model: FasterRCNN, images: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         model.predict(images)
 
 
-def test_a_list_without_targets_is_told_what_to_do(model: FasterRCNN) -> None:
+def test_list_without_targets_gives_a_remedy(model: FasterRCNN) -> None:
     with pytest.raises(TypeError, match=r"use model.predict\(images\)"):
         model([image()])
 
@@ -376,7 +376,7 @@ def test_unknown_arguments_are_refused_with_the_valid_ones() -> None:
         FasterRCNN(nn.Identity(), norm="frozen")
 
 
-def test_no_backbone_is_built_for_arguments_that_are_wrong() -> None:
+def test_options_are_checked_before_the_backbone_is_built() -> None:
     with pytest.raises(ValueError, match="rpn_nms_threshold"):
         FasterRCNN.from_backbone("no_such_model", rpn_nms_threshold=2)
 
@@ -463,7 +463,7 @@ def test_default_anchors_follow_the_strides_of_the_levels() -> None:
     assert model.config.anchor_sizes == model.rpn.anchor_generator.sizes
 
 
-def test_strides_that_regions_cannot_be_pooled_at_are_named() -> None:
+def test_invalid_strides_are_named() -> None:
     net = ToyNet()
     net.feature_strides = (8, 24)
     with pytest.raises(ValueError, match=r"ToyNet.feature_strides: .* got 24 after 8"):
@@ -509,14 +509,14 @@ def test_any_registered_model_with_features_is_a_backbone(monkeypatch: pytest.Mo
         (nn.Linear(2, 2), {}, lucid.ProtocolError, "a Linear, which lacks feature_channels, feat"),
     ],
 )
-def test_modules_that_do_not_fit(
+def test_unsuitable_backbones_are_rejected(
     net: nn.Module, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         FasterRCNN.from_backbone(net, **(TOY | options))
 
 
-def test_a_backbone_that_says_other_channels_than_it_gives() -> None:
+def test_wrong_feature_channels_are_rejected() -> None:
     model = FasterRCNN.from_backbone(ToyNet(width=7), **TOY)
     with pytest.raises(ValueError, match=r"ToyNet.*\(6, 10\) .*feature_channels.*\(7, 10\)"):
         model(lucid.random.randn(1, 3, 32, 32))
@@ -535,7 +535,7 @@ def test_in_double_precision() -> None:
 
 @pytest.mark.slow
 def test_it_learns_two_images() -> None:
-    """Rectangles on grey, two classes told apart by colour."""
+    """Rectangles on gray, two classes of different color."""
     lucid.random.seed(1)
     model = FasterRCNN.from_backbone(
         "resnet_18",
@@ -570,7 +570,7 @@ def test_it_learns_two_images() -> None:
             assert boxes.iou(found["boxes"][best : best + 1], [box])[0, 0] > 0.6
 
 
-def test_losses_and_detections_are_those_that_are_had_apart():
+def test_losses_and_detections_match_separate_calls():
     lucid.random.seed(3)
     model = faster_rcnn_resnet_18_fpn(
         num_classes=3, hidden_dim=8, rpn_post_nms_top_n=40, min_size=(64, 96)
@@ -595,7 +595,7 @@ def test_losses_and_detections_are_those_that_are_had_apart():
     }
 
 
-def test_losses_of_images_padded_to_different_sizes_are_their_mean():
+def test_losses_average_over_padded_sizes():
     model = make(min_size=(64, 96))
     images = [image(64, 80), image(72, 48), image(64, 80, 1)]
     targets = [TARGET, NOTHING, TARGET]

@@ -86,7 +86,7 @@ def test_every_part_is_used() -> None:
     assert len(model.predict([IMAGE])) == 1
 
 
-def test_the_parts_given_by_keyword_give_what_the_same_options_give() -> None:
+def test_parts_match_equivalent_options() -> None:
     lucid.random.seed(3)
     ours = FasterRCNN(TinyBackbone(2), 3, **SMALL, pool_size=2, anchor_sizes=SIZES).eval()
     theirs = FasterRCNN(
@@ -199,13 +199,13 @@ class Results(nn.Module):
         ),
     ],
 )
-def test_parts_that_do_not_fit(parts: Any, error: type[Exception], message: str) -> None:
+def test_unsuitable_parts_are_rejected(parts: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         build(**parts)
     assert "\n" not in str(caught.value)
 
 
-def test_checking_parts_leaves_them_as_they_are() -> None:
+def test_checks_do_not_change_parts() -> None:
     class Watched(BoxHead):
         seen: list[bool] = []  # noqa: RUF012
 
@@ -220,7 +220,7 @@ def test_checking_parts_leaves_them_as_they_are() -> None:
     assert (head.training, head.fc6.training, head.fc7.training) == (True, True, False)
 
 
-def test_an_exchanged_part_that_does_not_fit_is_named_when_it_is_used() -> None:
+def test_unsuitable_replaced_part_is_named() -> None:
     model = build(hidden_dim=8)
     model.rpn.head = RPNHead(256, 2)
     with pytest.raises(ValueError, match=r"rpn\.head: .* 9 per location, got 682"):

@@ -51,7 +51,7 @@ def test_the_box_head_flattens_channel_by_channel_however_many_regions(count: in
     np.testing.assert_allclose(head(Tensor(in_memory)).data, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_gradients_are_the_same_whichever_operand_is_copied() -> None:
+def test_gradients_do_not_depend_on_the_copied_operand() -> None:
     head = BoxHead(3, 2, 8)
     pooled = lucid.random.randn(20, 3, 2, 2)
     weight = lucid.random.randn(20, 8)
@@ -82,7 +82,7 @@ def test_shapes_and_order_of_regions() -> None:
     np.testing.assert_allclose(swapped.data, logits.data[[1, 0, 2]], rtol=1e-4, atol=1e-6)
 
 
-def test_proposals_get_the_class_of_what_they_overlap() -> None:
+def test_proposals_are_matched_to_classes() -> None:
     target = GroundTruth(np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32), np.array([2, 1]))
     proposals = np.array(
         [[0, 0, 10, 6], [0, 0, 10, 4], [21, 20, 30, 30], [50, 50, 60, 60]], np.float32
@@ -159,7 +159,7 @@ def test_detections_by_hand() -> None:
     assert dtypes == [np.float32, np.int64, np.float32]
 
 
-def test_detections_are_clipped_to_their_own_image_and_limited() -> None:
+def test_detections_are_clipped_and_limited() -> None:
     heads = make_heads(detections_per_image=2)
     proposals = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [30, 0, 64, 15]], np.float32)
     say(heads, [[0.4, 0.6, 1e-9], [0.3, 0.7, 1e-9], [0.1, 0.9, 1e-9]])
@@ -167,14 +167,14 @@ def test_detections_are_clipped_to_their_own_image_and_limited() -> None:
     np.testing.assert_array_equal(found["boxes"], [[30, 0, 40, 15], [20, 20, 40, 50]])
 
 
-def test_a_score_at_the_threshold_is_no_detection() -> None:
+def test_score_threshold_is_strict() -> None:
     heads = make_heads(num_classes=2, score_threshold=0.5)
     say(heads, [[0.5, 0.5]])
     (found,) = heads.detect([], make_batch(), [np.array([[0, 0, 9, 9]], np.float32)])
     assert found["boxes"].shape == (0, 4)
 
 
-def test_detections_of_images_stay_apart() -> None:
+def test_detections_are_per_image() -> None:
     heads = make_heads(num_classes=2)
     box = np.array([[0, 0, 9, 9]], np.float32)
     say(heads, [[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
@@ -201,7 +201,7 @@ def test_the_box_coder_can_be_given() -> None:
     assert make_heads(box_coder=coder).box_coder is coder
 
 
-def test_a_predictor_of_which_one_layer_was_exchanged_is_refused() -> None:
+def test_half_replaced_predictor_is_rejected() -> None:
     predictor = BoxPredictor(6, 3)
     x = lucid.zeros(2, 6)
     assert [out.shape for out in predictor(x)] == [(2, 3), (2, 3, 4)]

@@ -40,7 +40,7 @@ def make_levels(n: int = 1) -> list[Tensor]:
 
 
 class Said(RPNHead):
-    """A head that says what it was told to."""
+    """A head with constant outputs."""
 
     def __init__(self, objectness: Any, deltas: Any = None) -> None:
         super().__init__(4, 1)
@@ -141,7 +141,7 @@ def test_broken_numbers_propose_nothing_and_fill_without_harm() -> None:
     assert np.isfinite(proposals[0]).all()
 
 
-def test_targets_bring_as_many_proposals_as_training() -> None:
+def test_targets_select_training_proposals() -> None:
     rpn = build_rpn(nms_threshold=1.0)
     target = GroundTruth(np.array([[4, 4, 20, 20]], np.float32), np.array([1]))
     for train in (True, False):
@@ -152,7 +152,7 @@ def test_targets_bring_as_many_proposals_as_training() -> None:
         assert len(proposals[0]) == 10
 
 
-def test_anchors_get_the_labels_that_their_overlap_says() -> None:
+def test_anchors_are_labeled_by_iou() -> None:
     rpn = build_rpn()
     anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [20, 20, 30, 30], [0, 0, 10, 9]], np.float32)
     target = GroundTruth(np.array([[0, 0, 10, 10]], np.float32), np.array([7]))

@@ -24,7 +24,7 @@ def test_cells_by_hand() -> None:
     assert generator.num_anchors_per_location == 6
 
 
-def test_corners_at_one_half_round_to_even() -> None:
+def test_corners_round_half_to_even() -> None:
     # Half of 5 is 2.5, half of 7 is 3.5.
     cell = AnchorGenerator([(5, 7)], [(1.0,)]).cell_anchors[0]
     np.testing.assert_array_equal(cell, [[-2, -2, 2, 2], [-4, -4, 4, 4]])
@@ -33,8 +33,8 @@ def test_corners_at_one_half_round_to_even() -> None:
 def test_anchors_run_along_rows_and_all_of_a_location_stand_together() -> None:
     generator = AnchorGenerator([(2,), (8,)], [(1.0,), (1.0,)])
     fine, coarse = generator([(2, 3), (1, 1)], (8, 12))
-    centres = [[0, 0], [4, 0], [8, 0], [0, 4], [4, 4], [8, 4]]
-    np.testing.assert_array_equal(fine, [[x - 1, y - 1, x + 1, y + 1] for x, y in centres])
+    centers = [[0, 0], [4, 0], [8, 0], [0, 4], [4, 4], [8, 4]]
+    np.testing.assert_array_equal(fine, [[x - 1, y - 1, x + 1, y + 1] for x, y in centers])
     np.testing.assert_array_equal(coarse, [[-4, -4, 4, 4]])
     assert fine.dtype == np.float32
 
@@ -107,11 +107,11 @@ def test_levels_must_have_equally_many_anchors() -> None:
         AnchorGenerator([(32,), (64, 80)], [(1.0,), (1.0,)])
 
 
-def test_anchor_that_rounds_to_nothing_is_refused() -> None:
+def test_anchors_without_area_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"size 3, aspect ratio 0\.1"):
         AnchorGenerator([(32, 3)], [(1.0, 0.1)])
 
 
-def test_as_many_maps_as_levels() -> None:
+def test_number_of_maps_must_match_levels() -> None:
     with pytest.raises(ValueError, match=r"per level \(1\), got 2"):
         AnchorGenerator([(32,)], [(1.0,)])([(1, 1), (1, 1)], (8, 8))

@@ -42,7 +42,7 @@ def test_the_stem_is_registered_a_second_time() -> None:
     assert {"net.stem.weight", "stem.weight"} <= backbone.state_dict().keys()
 
 
-def test_what_is_no_backbone() -> None:
+def test_non_backbones_are_rejected() -> None:
     lacking = r"Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
     with pytest.raises(lucid.ProtocolError, match=lacking):
         BackboneWithFPN(nn.Linear(2, 2))
@@ -76,7 +76,7 @@ def test_channels_and_strides_of_a_backbone_are_checked(
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 99), (8, 8)])
-def test_maps_of_another_stride_than_said_are_refused(size: tuple[int, int]) -> None:
+def test_wrong_feature_strides_are_rejected(size: tuple[int, int]) -> None:
     images = lucid.zeros(1, 3, *size)
     BackboneWithFPN(Net(feature_strides=(4, 8)))(images)
     with pytest.raises(ValueError, match=r"Net.*stage 0 .*stride 2"):
@@ -91,7 +91,7 @@ def test_channels_of_the_maps_are_checked() -> None:
 
 
 @pytest.mark.parametrize("strides", [(4, 8), (8, 8), (2, 6), (3, 12)])
-def test_any_strides_that_are_multiples_fit(strides: tuple[int, int]) -> None:
+def test_strides_may_be_any_multiples(strides: tuple[int, int]) -> None:
     net = Net(feature_strides=strides)
     net.first = nn.Conv2d(3, 4, 1, stride=strides[0])
     net.second = nn.Conv2d(4, 8, 1, stride=strides[1] // strides[0])
@@ -104,7 +104,7 @@ def test_any_strides_that_are_multiples_fit(strides: tuple[int, int]) -> None:
     ]
 
 
-def test_levels_are_called_by_their_strides() -> None:
+def test_level_names() -> None:
     assert BackboneWithFPN(Net(), 5).level_names == ("P2", "P3")
     extended = BackboneWithFPN(Net(feature_strides=(8, 16)), 5, LastLevelP6P7(8, 5))
     assert extended.level_names == ("P3", "P4", "P5", "P6")

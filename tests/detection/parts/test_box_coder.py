@@ -59,7 +59,7 @@ def test_decoding_with_gradient_keeps_the_dtype() -> None:
     assert deltas.grad.dtype == np.float32
 
 
-def test_decoding_with_gradient_needs_one_anchor_a_row() -> None:
+def test_decode_tensor_requires_equal_shapes() -> None:
     deltas = Tensor(np.zeros((2, 4), np.float32))
     with pytest.raises(ValueError, match=r"got \(2, 4\) and \(1, 4\)"):
         BoxCoder().decode_tensor(deltas, np.zeros((1, 4)))

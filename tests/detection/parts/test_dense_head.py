@@ -16,7 +16,7 @@ def test_outputs_are_in_the_order_of_the_anchors() -> None:
     assert out[0, :4].numpy().tolist() == [[0, 1, 2], [3, 4, 5]] * 2
 
 
-def test_one_head_serves_all_levels_and_starts_at_its_bias() -> None:
+def test_head_is_shared_and_starts_at_its_bias() -> None:
     head = DenseHead(8, num_anchors=2, num_outputs=3, bias=-4.5)
     outputs = head([lucid.random.rand(2, 8, 4, 6), lucid.random.rand(2, 8, 2, 3)])
     assert [out.shape for out in outputs] == [(2, 48, 3), (2, 12, 3)]

@@ -14,7 +14,7 @@ def stages(channels: tuple[int, ...] = (2, 3, 4)) -> list[Tensor]:
     return [lucid.random.randn(1, c, 8 >> i, 12 >> i) for i, c in enumerate(channels)]
 
 
-def test_one_level_for_each_stage_and_those_of_the_extra_blocks() -> None:
+def test_levels_of_stages_and_extra_blocks() -> None:
     fpn = FeaturePyramidNetwork((2, 3, 4), 5)
     shapes = [(1, 5, 8, 12), (1, 5, 4, 6), (1, 5, 2, 3)]
     assert [level.shape for level in fpn(stages())] == shapes
@@ -44,7 +44,7 @@ def test_p6_is_computed_from_the_last_stage_or_the_last_level() -> None:
     ]  # fmt: skip
 
 
-def test_parameters_of_a_pyramid_do_not_change_with_levels_that_have_none() -> None:
+def test_max_pool_levels_have_no_parameters() -> None:
     plain, pooled = (
         FeaturePyramidNetwork((2, 3), 5),
         FeaturePyramidNetwork((2, 3), 5, LastLevelMaxPool()),
@@ -56,7 +56,7 @@ def test_parameters_of_a_pyramid_do_not_change_with_levels_that_have_none() -> N
     } == extended.state_dict().keys() - plain.state_dict().keys()
 
 
-def test_what_a_pyramid_refuses() -> None:
+def test_invalid_pyramid_arguments_are_rejected() -> None:
     with pytest.raises(TypeError, match=r"extra_blocks: expected an ExtraFPNBlock.*got Conv2d"):
         FeaturePyramidNetwork((2,), 5, nn.Conv2d(2, 2, 1))  # type: ignore[arg-type]
     for channels in ((), (2, 0)):
@@ -108,7 +108,7 @@ def test_initial_values() -> None:
     assert not any(conv.bias.data.any() for conv in (*fpn.lateral, *fpn.output))
 
 
-def test_extra_levels_are_as_many_as_they_say() -> None:
+def test_wrong_number_of_extra_levels_is_rejected() -> None:
     class Two(LastLevelMaxPool):
         num_levels = 2
 

@@ -23,7 +23,7 @@ def tensors() -> list[Tensor]:
     return [Tensor(boxes.copy(), requires_grad=True) for boxes in (FIRST, SECOND)]
 
 
-def test_giou_is_one_minus_the_giou_of_boxes() -> None:
+def test_giou_loss_is_one_minus_giou() -> None:
     expected = 1 - np.diag(box_ops.giou(FIRST, SECOND))
     np.testing.assert_allclose(giou_loss(FIRST, SECOND).numpy(), expected, atol=1e-7)
 
@@ -42,7 +42,7 @@ def test_diou_and_ciou_by_hand() -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_boxes_have_no_loss_and_order_does_not_matter(loss: Any) -> None:
+def test_equal_boxes_have_zero_loss_and_losses_are_symmetric(loss: Any) -> None:
     np.testing.assert_allclose(loss(FIRST, FIRST).numpy(), 0, atol=1e-7)
     np.testing.assert_allclose(loss(FIRST, SECOND).numpy(), loss(SECOND, FIRST).numpy())
 
@@ -119,7 +119,7 @@ def test_shapes_and_dtypes(loss: Any) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_boxes(loss: Any) -> None:
+def test_empty_boxes(loss: Any) -> None:
     none = lucid.zeros(0, 4).requires_grad_()
     assert loss(none, none).shape == (0,)
     for reduction in ("mean", "sum"):
@@ -141,5 +141,5 @@ def test_bad_arguments(loss: Any) -> None:
         loss(FIRST, SECOND, "avg")
 
 
-def test_the_focal_loss_is_the_one_of_the_core() -> None:
+def test_focal_loss_is_exported_from_core() -> None:
     assert parts.sigmoid_focal_loss is F.sigmoid_focal_loss

@@ -24,7 +24,7 @@ def test_equal_thresholds_leave_nothing_ignored() -> None:
     np.testing.assert_array_equal(Matcher(0.5, 0.5)(QUALITY), [0, 0, -1, -1, -1])
 
 
-def test_low_quality_match_gives_the_anchor_what_the_anchor_overlaps_most() -> None:
+def test_low_quality_match_uses_the_best_box_of_the_anchor() -> None:
     # Ground truth 1 overlaps anchor 1 most, but anchor 1 overlaps ground truth 0 more.
     np.testing.assert_array_equal(Matcher(0.7, 0.3, True)(QUALITY), [0, 0, -2, -1, -1])
 
@@ -35,7 +35,7 @@ def test_low_quality_ties_all_match() -> None:
     np.testing.assert_array_equal(Matcher(0.7, 0.3)(quality), [-1, -1, -1, -1])
 
 
-def test_a_box_that_no_anchor_touches_matches_none() -> None:
+def test_box_without_overlap_is_unmatched() -> None:
     quality = np.array([[0.0, 0.0, 0.0], [0.0, 0.8, 0.0]])
     np.testing.assert_array_equal(Matcher(0.7, 0.3, True)(quality), [-1, 1, -1])
 

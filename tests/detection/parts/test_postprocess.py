@@ -19,7 +19,7 @@ def test_top_is_stable_and_puts_nan_last() -> None:
     np.testing.assert_array_equal(topk_indices(np.full(3, np.nan, np.float32), 2), [0, 1])
 
 
-#: Two levels with two anchors each, of which the last two overlap by 0.8.
+#: Two levels with two anchors each; the last two overlap with an IoU of 0.8.
 ANCHORS = [
     np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32),
     np.array([[40, 40, 60, 60], [40, 40, 60, 56]], np.float32),
@@ -40,7 +40,7 @@ def select(**options: Any) -> list[tuple[int, float]]:
     ]
 
 
-def test_detections_are_suppressed_within_their_class_and_sorted_by_score() -> None:
+def test_nms_is_per_class_and_sorted_by_score() -> None:
     # (0, 0.7) and (1, 0.2) lie under better boxes of their class; 0.05 is not above the threshold.
     assert select() == [(1, 0.9), (0, 0.8), (1, 0.6), (0, 0.3), (1, 0.1)]
     found = postprocess_detections(SCORES, DELTAS, ANCHORS, (100, 100))
@@ -74,7 +74,7 @@ def test_boxes_are_decoded_and_clipped_to_the_image() -> None:
     np.testing.assert_allclose(found["boxes"], [[10, 0, 16, 10]], rtol=1e-6)
 
 
-def test_values_that_are_not_finite_are_dropped() -> None:
+def test_non_finite_boxes_are_dropped() -> None:
     scores = np.array([[np.nan], [0.9], [0.8]])
     deltas = np.array([[0.0] * 4, [np.nan] * 4, [0.0] * 4])
     found = postprocess_detections([scores], [deltas], [np.ones((3, 4)) * [0, 0, 9, 9]], (50, 50))
@@ -88,7 +88,7 @@ def test_no_anchors_and_no_classes() -> None:
         assert [len(value) for value in found.values()] == [0, 0, 0]  # type: ignore[arg-type]
 
 
-def test_shapes_that_do_not_fit() -> None:
+def test_mismatched_shapes_are_rejected() -> None:
     one = np.zeros((2, 4))
     with pytest.raises(ValueError, match="got 1, 2 and 1"):
         postprocess_detections([one], [one, one], [one], (10, 10))
@@ -102,7 +102,7 @@ def test_shapes_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.5, 0.999999, 1.0])
-def test_logits_give_what_their_sigmoids_give(threshold: float, dtype: type) -> None:
+def test_logits_match_their_sigmoids(threshold: float, dtype: type) -> None:
     rng = np.random.default_rng(0)
     logits = (rng.standard_normal((400, 5)) * 8).astype(dtype)
     logits[0, :3] = [np.nan, np.inf, -np.inf]

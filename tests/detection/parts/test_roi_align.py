@@ -21,7 +21,7 @@ def ramp(n: int = 1, height: int = 16, width: int = 20) -> Tensor:
     return Tensor(np.stack(planes).astype(np.float32))
 
 
-def test_bins_of_a_linear_ramp_are_their_centres() -> None:
+def test_linear_ramp_gives_bin_centers() -> None:
     # Without alignment pixel i sits at coordinate i; a 6 x 4 region in 2 x 2 bins.
     pooled = roi_align(ramp(), [np.array([[2, 3, 8, 7]], np.float32)], 2, sampling_ratio=2)
     np.testing.assert_allclose(pooled.data[0, 0], [[3.5, 6.5], [3.5, 6.5]], rtol=1e-6)
@@ -154,8 +154,6 @@ def test_no_regions_on_any_level() -> None:
         ((3, 6, 12, 24), "a power of two as the first stride, got 3"),
     ],
 )
-def test_strides_that_sizes_cannot_be_distributed_over(
-    strides: tuple[int, ...], message: str
-) -> None:
+def test_invalid_strides_are_rejected(strides: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MultiScaleRoIAlign(3)(pyramid(), ROIS, strides)

@@ -44,7 +44,7 @@ def test_the_seed_decides() -> None:
     assert not np.array_equal(first, second)
 
 
-def test_a_generator_of_its_own() -> None:
+def test_explicit_generator() -> None:
     labels = np.zeros(1000, np.int64)
     before = lucid.random.get_state()
     draws = [
@@ -55,7 +55,7 @@ def test_a_generator_of_its_own() -> None:
     assert lucid.random.get_state() == before
 
 
-def test_every_candidate_is_as_likely() -> None:
+def test_sampling_is_uniform() -> None:
     sampler = BalancedPositiveNegativeSampler(5, 0.0, lucid.random.Generator(0))
     counts = np.zeros(20)
     for _ in range(2000):
@@ -72,6 +72,6 @@ def test_options_out_of_range() -> None:
             BalancedPositiveNegativeSampler(8, fraction)
 
 
-def test_labels_have_one_axis() -> None:
+def test_labels_must_be_one_dimensional() -> None:
     with pytest.raises(ValueError, match=r"labels: expected shape \(A,\), got \(1, 3\)"):
         BalancedPositiveNegativeSampler(8, 0.5)(np.array([[0, 1, 0]]))

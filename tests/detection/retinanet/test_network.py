@@ -94,7 +94,7 @@ def test_losses_by_hand() -> None:
     assert unused == {"backbone.net.fc.weight", "backbone.net.fc.bias"}
 
 
-def test_an_image_without_objects_has_no_box_loss() -> None:
+def test_image_without_objects_has_zero_box_loss() -> None:
     losses = make()([IMAGE], [NOTHING])
     assert losses["bbox_regression"].item() == 0
     assert losses["classification"].item() > 0
@@ -149,7 +149,7 @@ def test_any_backbone_with_a_coarse_stage() -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_a_subclass_stays_one() -> None:
+def test_from_backbone_keeps_the_subclass() -> None:
     class Mine(RetinaNet):
         pass
 
@@ -189,7 +189,7 @@ def fine() -> TwoStages:
         (lambda: nn.Linear(2, 2), {}, lucid.ProtocolError, "a Linear, which lacks feature_chan"),
     ],
 )
-def test_backbones_and_options_that_do_not_fit(
+def test_unsuitable_backbones_and_options_are_rejected(
     net: Any, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

@@ -143,20 +143,20 @@ def test_from_backbone_takes_parts() -> None:
         ({"box_coder": BoxCoder}, TypeError, "box_coder: expected an object, got the class BoxCod"),
     ],
 )
-def test_parts_that_do_not_fit(parts: Any, error: type[Exception], message: str) -> None:
+def test_unsuitable_parts_are_rejected(parts: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         build(**parts)
     assert "\n" not in str(caught.value)
 
 
-def test_an_exchanged_head_that_does_not_fit_is_named_when_it_is_used() -> None:
+def test_unsuitable_replaced_head_is_named() -> None:
     model = build(num_classes=4)
     model.classification_head = DenseHead(8, 2, 4)
     with pytest.raises(ValueError, match=r"classification_head: .* 9 per location, got 172"):
         model([IMAGE], [TARGET])
 
 
-def test_a_regression_head_of_other_offsets_is_named() -> None:
+def test_wrong_number_of_deltas_is_named() -> None:
     model = build(num_classes=3)
     model.regression_head = DenseHead(8, 9, 5)
     with pytest.raises(ValueError, match=r"regression_head: expected 4 deltas .*, got 5"):

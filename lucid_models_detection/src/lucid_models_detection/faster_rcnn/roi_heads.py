@@ -254,7 +254,7 @@ class RoIHeads(nn.Module):
     def _detections(
         self, scores: Array, deltas: Array, proposals: Array, size: tuple[int, int]
     ) -> Detections:
-        """Detections of one image from (R_i, C) probabilities and (R_i, C, 4) deltas."""
+        """Postprocess one image's (R_i, C) probabilities and (R_i, C, 4) deltas."""
         region, label = np.nonzero(scores[:, 1:] > self.score_threshold)
         label += 1
         score = scores[region, label]

@@ -129,11 +129,11 @@ def check_anchors(name: str, anchors: Any, strides: Sequence[int]) -> int:
     check_members(name, anchors, "num_anchors_per_location")
     size = strides[-1]
     maps = [(size // stride, size // stride) for stride in strides]
-    what = f"{len(strides)} feature maps (strides {tuple(strides)})"
-    found = apply_part(name, anchors, what, maps, (size, size))
+    inputs = f"{len(strides)} feature maps (strides {tuple(strides)})"
+    found = apply_part(name, anchors, inputs, maps, (size, size))
     per_location = int(anchors.num_anchors_per_location)
     if len(found) != len(strides):
-        raise ValueError(f"{name}: expected anchors for {what}, got {len(found)} arrays")
+        raise ValueError(f"{name}: expected anchors for {inputs}, got {len(found)} arrays")
     for level, (height, width) in zip(found, maps, strict=True):
         check_shape(
             name, anchors, level, (height * width * per_location, 4), "(H * W * A, 4) boxes"

@@ -186,7 +186,7 @@ def _angle(size: Array) -> Array:
 
 
 def _angle_gradient(size: Array) -> Array:
-    """Derivative (..., 2) of the angle by width and height; 0 for a box of size 0."""
+    """Differentiate the angle by width and height, (..., 2); 0 for a box of size 0."""
     square = (size**2).sum(axis=-1, keepdims=True)
     flipped = size[..., ::-1] * np.array([1, -1], size.dtype)
     return np.asarray(flipped / np.where(square > 0, square, 1))
@@ -221,7 +221,7 @@ def _overlap_loss(
 
 
 def _by_boxes(pair: _Pair, gradients: _Gradients) -> tuple[Array, Array]:
-    """Derivatives (..., 4) of the losses by the coordinates of both sets of boxes.
+    """Compute derivatives (..., 4) of the losses by the coordinates of both sets of boxes.
 
     Where two edges coincide, each receives half of the derivative, as in PyTorch.
     """
