@@ -81,8 +81,8 @@ def set_sizes(model: Any, min_size: int, max_size: int) -> None:
 class Agreement:
     """Agreement of detections with those expected.
 
-    ``matched`` counts the expected detections of whose label and place (IoU of at least
-    a half) one of ours is, each of ours taken once; ``close`` those of them whose score
+    ``matched`` counts the expected detections with a detection of equal label and
+    an IoU of at least 0.5, one to one; ``close`` those of them whose score
     is within ``tolerance`` and whose edges are within ``tolerance`` of the image's longer
     side; ``box`` (pixels) and ``score`` are the largest differences of all matched.
     ``rest`` says of each that is not close what became of it.

@@ -203,7 +203,7 @@ def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, reduction: str = "no
     return put(x, tuple(np.moveaxis(indices.numpy(), -1, 0)), updates, reduction)
 
 
-#: What becomes of an element and an update that reaches it.
+#: Combination of an element with its update.
 MEETINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "none": lambda old, new: new,
     "add": lucid.add,

@@ -15,7 +15,7 @@ from lucid import Tensor
 Adapter = Callable[..., Tensor | Sequence[Tensor]]
 AnyAdapter = TypeVar("AnyAdapter", bound=Callable[..., Any])
 
-#: By operator type.  One with a parameter ``outputs`` is told how many are asked for.
+#: By operator type.  A parameter ``outputs`` receives the number of outputs.
 ADAPTERS: dict[str, Adapter] = {}
 
 

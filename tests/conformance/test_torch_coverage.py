@@ -34,14 +34,14 @@ NOTHING_TO_COMPARE = {
     "ModuleList": "holds modules",
     "Parameter": "a tensor",
     "RemovableHandle": "what registering a hook returns",
-    "functional": "a module, of which each function is held here",
+    "functional": "a module; each of its functions is in this list",
     "init": "a module; random numbers are not PyTorch's",
     "utils": "a module; test_torch_optim.py has what is in it",
     "LRScheduler": "the base class of schedulers",
     "Optimizer": "the base class of optimizers",
-    "lr_scheduler": "a module, of which each class is held here",
+    "lr_scheduler": "a module; each of its classes is in this list",
 }
-#: Whose attributes are not Lucid's.
+#: Names of other libraries.
 OTHERS = {"Theirs", "np", "pytest", "theirs", "torch", "warnings"}
 
 
@@ -93,7 +93,7 @@ def test_every_layer_loss_optimizer_and_scheduler_is_compared(compared: set[str]
     assert set(NOTHING_TO_COMPARE) <= public
 
 
-def test_every_method_is_an_operation_that_is_compared() -> None:
+def test_every_method_is_a_compared_operation() -> None:
     """Methods delegate to the operation of their name, so one comparison suffices."""
     methods = {
         name

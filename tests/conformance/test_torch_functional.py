@@ -302,11 +302,11 @@ def test_sequence_of_layers(dtype: str) -> None:
         rng = np.random.default_rng(seed)
         a, b, size = (int(n) for n in rng.integers(2, 6, 3))
 
-        def row(room: Any, a: int = a, b: int = b, size: int = size) -> Any:
-            return room.Sequential(
-                room.Conv2d(3, a, 3, padding=1, bias=False), room.BatchNorm2d(a), room.ReLU(),
-                room.MaxPool2d(2), room.Sequential(room.Conv2d(a, b, 3), room.SiLU()),
-                room.AdaptiveAvgPool2d(size), room.Flatten(), room.Linear(b * size * size, 4),
+        def row(module: Any, a: int = a, b: int = b, size: int = size) -> Any:
+            return module.Sequential(
+                module.Conv2d(3, a, 3, padding=1, bias=False), module.BatchNorm2d(a), module.ReLU(),
+                module.MaxPool2d(2), module.Sequential(module.Conv2d(a, b, 3), module.SiLU()),
+                module.AdaptiveAvgPool2d(size), module.Flatten(), module.Linear(b * size * size, 4),
             )  # fmt: skip
 
         theirs, ours = row(torch.nn).to(getattr(torch, dtype)), row(nn).to(dtype)

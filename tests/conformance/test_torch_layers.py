@@ -72,11 +72,11 @@ def conv_transpose2d(rng: Rng) -> Drawn:
     groups = int(rng.integers(1, 4))
     inputs, outputs = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4))
     stride, dilation = size(rng, 1, 3), size(rng, 1, 2)
-    room = [max(s, d) for s, d in zip(as_pair(stride), as_pair(dilation), strict=True)]
+    limits = [max(s, d) for s, d in zip(as_pair(stride), as_pair(dilation), strict=True)]
     options = {
         "stride": stride,
         "padding": size(rng, 0, 2),
-        "output_padding": tuple(int(rng.integers(0, n)) for n in room),
+        "output_padding": tuple(int(rng.integers(0, n)) for n in limits),
         "groups": groups,
         "bias": bool(rng.integers(2)),
         "dilation": dilation,

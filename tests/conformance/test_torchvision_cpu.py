@@ -1,4 +1,4 @@
-"""What stands in for torchvision's compiled RoIAlign, against its pure version and by hand."""
+"""The replacement of torchvision's compiled RoIAlign, against its Python version and by hand."""
 
 from __future__ import annotations
 
