@@ -209,7 +209,7 @@ def test_type_promotion():
     ("call", "error", "message"),
     [
         (lambda x: lucid.matmul(x, lucid.ones(2, 2)), ValueError, r"\(2, 3\) and \(2, 2\)"),
-        (lambda x: lucid.linear(x, lucid.ones(4, 2)), ValueError, r"\(4, 2\), got shape \(2, 3\)"),
+        (lambda x: lucid.linear(x, lucid.ones(4, 2)), ValueError, r"\(\.\.\., 2\), got \(2, 3\)"),
         (lambda x: lucid.sum(x, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
         (lambda x: lucid.sum(x, (0, -2)), ValueError, r"axis=\(0, -2\)"),
         (lambda x: lucid.permute(x, 0), ValueError, "all 2 axes"),
@@ -227,12 +227,12 @@ def test_type_promotion():
         (lambda x: lucid.gather(x, 0, [[0.5]]), TypeError, "index, got float32"),
         (lambda x: lucid.flatten(x, 1, 0), ValueError, "got 1 and 0"),
         (lambda x: lucid.einsum("ij", x, x), ValueError, "1 tensors, got 2"),
-        (lambda x: lucid.einsum("ijk", x), ValueError, "'ijk'.*2 axes"),
+        (lambda x: lucid.einsum("ijk", x), ValueError, "3 axes for 'ijk', got 2"),
         (lambda x: lucid.conv2d(x, x), ValueError, r"\(N, C, H, W\)"),
         (
             lambda x: lucid.conv2d(lucid.ones(1, 2, 4, 4), lucid.ones(1, 3, 3, 3)),
             ValueError,
-            r"3 input channels.*got an input of shape \(1, 2, 4, 4\)",
+            r"3 input channels, got 2 \(input of shape \(1, 2, 4, 4\)",
         ),
         (
             lambda x: lucid.conv2d(lucid.ones(1, 2, 2, 4), lucid.ones(1, 2, 3, 3)),

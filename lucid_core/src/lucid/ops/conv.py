@@ -191,8 +191,8 @@ def _check(
         )
     if image[1] != weight[1] * groups:
         raise ValueError(
-            f"conv2d expected {weight[1] * groups} input channels (weight of shape {weight}, "
-            f"groups={groups}), got an input of shape {image}"
+            f"conv2d expected {weight[1] * groups} input channels, got {image[1]} (input of shape "
+            f"{image}, weight of shape {weight}, groups={groups})"
         )
     if bias is not None and array_of(bias).shape != (weight[0],):
         raise ValueError(

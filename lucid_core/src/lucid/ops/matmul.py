@@ -91,10 +91,14 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
         If the shapes do not match.
     """
     a, w = operands(x, weight)
-    if w.ndim != 2 or a.ndim == 0 or a.shape[-1] != w.shape[1]:
+    if w.ndim != 2:
         raise ValueError(
-            f"linear expected an input (..., in_features) for a weight (out_features, in_features) "
-            f"of shape {w.shape}, got shape {a.shape}"
+            f"linear expected a weight of shape (out_features, in_features), got {w.shape}"
+        )
+    if a.ndim == 0 or a.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"linear expected an input of shape (..., {w.shape[1]}), got {a.shape} (weight of "
+            f"shape {w.shape})"
         )
     if bias is not None and array_of(bias).shape != (w.shape[0],):
         raise ValueError(
@@ -205,22 +209,21 @@ def _terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     terms = left.split(",")
     if len(terms) != len(ndims):
         raise ValueError(f"einsum {subscripts!r} expected {len(terms)} tensors, got {len(ndims)}")
-    spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in compact]
-    hidden = [
+    unused = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in compact]
+    broadcast_axes = [
         n - len(t.replace("...", "")) if "..." in t else 0
         for t, n in zip(terms, ndims, strict=True)
     ]
-    most = max(hidden, default=0)
-    names = "".join(spare[:most])
-    spelled = [
-        t.replace("...", names[most - h :] if h else "") for t, h in zip(terms, hidden, strict=True)
+    ellipsis_axes = max(broadcast_axes, default=0)
+    names = "".join(unused[:ellipsis_axes])
+    expanded = [
+        t.replace("...", names[ellipsis_axes - h :] if h else "")
+        for t, h in zip(terms, broadcast_axes, strict=True)
     ]
-    for t, n in zip(spelled, ndims, strict=True):
+    for t, n in zip(expanded, ndims, strict=True):
         if len(t) != n:
-            raise ValueError(
-                f"einsum {subscripts!r} expected a tensor of {len(t)} axes for {t!r}, got {n} axes"
-            )
+            raise ValueError(f"einsum {subscripts!r} expected {len(t)} axes for {t!r}, got {n}")
     if arrow:
-        return spelled, result.replace("...", names)
-    once = sorted(c for c in set("".join(spelled)) if "".join(spelled).count(c) == 1)
-    return spelled, names + "".join(c for c in once if c not in names)
+        return expanded, result.replace("...", names)
+    once = sorted(c for c in set("".join(expanded)) if "".join(expanded).count(c) == 1)
+    return expanded, names + "".join(c for c in once if c not in names)
