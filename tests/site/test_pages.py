@@ -72,6 +72,17 @@ def test_page_does_not_scroll_horizontally(open_page, kind):
         assert page.evaluate(OVERFLOW) <= 0, f"at {width} pixels"
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_headings_shrink_with_their_level(open_page, viewport):
+    page = open_page(PAGES["benchmarks"], viewport=viewport)
+    sizes = page.evaluate(
+        "['h1', 'h2', 'h3', 'h4'].map((tag) => parseFloat("
+        "getComputedStyle(document.querySelector(`article ${tag}`)).fontSize))"
+    )
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 4
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1024, 1300, 1440])
 def test_code_on_the_landing_page_does_not_scroll(open_page, width):
     page = open_page(PAGES["landing"], viewport={"width": width, "height": 900})
@@ -81,10 +92,10 @@ def test_code_on_the_landing_page_does_not_scroll(open_page, width):
     assert blocks.evaluate_all(overflow) <= 0
 
 
-@pytest.mark.parametrize("kind", ["install", "tutorial", "kernel development"])
+@pytest.mark.parametrize("kind", ["install", "tutorial", "contributing", "kernel development"])
 def test_commands_wrap(open_page, kind):
     page = open_page(PAGES[kind], viewport=PHONE)
-    overflow = page.locator(".highlight-console pre").evaluate_all(
+    overflow = page.locator(".highlight-console pre, .highlight-shell pre").evaluate_all(
         "boxes => boxes.filter((box) => !box.querySelector('.go'))"
         ".map((box) => box.scrollWidth - box.clientWidth)"
     )
