@@ -174,7 +174,7 @@ def test_detector_as_backbone_weights_is_rejected(tmp_path: Path) -> None:
 
 
 def test_other_tasks_are_rejected() -> None:
-    with pytest.raises(ValueError, match="got resnet_18, a model for image-classification"):
+    with pytest.raises(ValueError, match="got resnet_18 for image-classification"):
         new_detector("resnet_18", {})
 
 

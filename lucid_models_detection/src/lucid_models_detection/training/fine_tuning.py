@@ -46,10 +46,10 @@ _TASK = "object-detection"
 
 def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
     """Build a randomly initialized detector; raise if the model is for another task."""
-    if model_info(name).task != _TASK:
+    if (task := model_info(name).task) != _TASK:
         raise ValueError(
-            f"expected a model for {_TASK}, got {name}, a model for {model_info(name).task}; lucid "
-            f"models --task {_TASK} lists the models"
+            f"expected a model for {_TASK}, got {name} for {task}; list models with: lucid models "
+            f"--task {_TASK}"
         )
     return check_detector(create_model(name, **options))
 
