@@ -123,7 +123,7 @@ def test_a_batch_is_a_list_of_its_images() -> None:
         ),
         ([np.zeros((4, 4, 3))], ValueError, r"got \(4, 4, 3\); .*transpose\(2, 0, 1\)"),
         ([np.zeros((8, 9, 1))], ValueError, r"got \(8, 9, 1\); put channels first"),
-        ([np.zeros((4, 4, 4))], ValueError, r"got \(4, 4, 4\); leave out the alpha channel"),
+        ([np.zeros((4, 4, 4))], ValueError, r"got \(4, 4, 4\); drop the alpha channel"),
         (
             [np.zeros((1, 4, 4))],
             ValueError,

@@ -193,7 +193,7 @@ def test_links_to_missing_files_and_pipes(tmp_path: Path) -> None:
     link.symlink_to("nowhere.png")
     os.mkfifo(pipe)
     found = checked(link)
-    assert (found.missing, found.problem) == (True, "a link to a missing file")
+    assert (found.missing, found.problem) == (True, "broken symlink")
     found = checked(pipe)
     assert (found.header, found.problem) == (None, "expected an image file, got a named pipe")
 

@@ -155,10 +155,10 @@ def test_the_callers_array_is_never_written() -> None:
         (lambda: RandomResizedCrop(4, scale=(0, 1)), "scale: expected 0 < low <= high"),
         (lambda: RandomResizedCrop(4, ratio=(2, 1)), "ratio: expected 0 < low <= high"),
         (lambda: RandomHorizontalFlip(1.5), r"p: expected a number in \[0, 1\], got 1\.5"),
-        (lambda: Normalize((0.5,), (0.5, 0.5)), "as many finite means"),
-        (lambda: Normalize((0.5,), (0,)), "positive deviations"),
+        (lambda: Normalize((0.5,), (0.5, 0.5)), "mean and positive std"),
+        (lambda: Normalize((0.5,), (0,)), "positive std"),
         (lambda: preprocessing(mean=(1, 2), std=(1, 2)), "1 or 3 numbers as mean"),
-        (lambda: preprocessing(mean=(1,)), "as many finite means"),
+        (lambda: preprocessing(mean=(1,)), "mean and positive std"),
         (
             lambda: build_transform({"resize_size": 8, "crop_size": 8, "mean": 0.5, "std": [1]}),
             "1 or 3 numbers as mean, got 0.5",
@@ -184,7 +184,7 @@ def test_what_is_no_image_is_refused(transform: object) -> None:
 
 
 def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
-    with pytest.raises(ImageError, match="1 x 3000000 pixels cannot be resized to 256"):
+    with pytest.raises(ImageError, match=r"got 256 x .*image of 1 x 3000000"):
         Resize(256)(np.zeros((1, 1, 3_000_000), np.float32))
 
 

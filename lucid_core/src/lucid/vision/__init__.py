@@ -1,19 +1,19 @@
 """Images: files, arrays and transforms.
 
-An image is an array (3, H, W), float32, red, green and blue in [0, 1].  Pillow, of the
-extra ``lucid-core[vision]``, reads the files; it is imported with the first image.
+An image is a float32 array (3, H, W), RGB in [0, 1].  Files are read with Pillow (extra
+``lucid-core[vision]``), which is imported on first use.
 
-``files``        image files to arrays, and their headers
-``arrays``       Pillow images to arrays and back; the check of the range
+``files``        read image files and headers
+``arrays``       convert Pillow images to arrays and back; check the range
 ``transforms``   resize, crop, flip, normalize
-``check``        check of many image files without decoding them
-``suffixes``     suffixes of the formats that Pillow reads
-``pixel_limit``  largest number of pixels that is decoded
-``resample``     resizing of arrays
-``arguments``    checks of what transforms are given
-``image_hints``  remedies in errors about images
-``errors``       what they raise
-``pillow``       the import of Pillow
+``check``        check many image files without decoding them
+``suffixes``     suffixes of image formats
+``pixel_limit``  maximum number of pixels per image
+``resample``     resize arrays
+``arguments``    argument checks of transforms
+``image_hints``  remedies for errors about images
+``errors``       exceptions
+``pillow``       import of Pillow
 
     >>> import numpy as np
     >>> from lucid.vision import to_array, to_pil

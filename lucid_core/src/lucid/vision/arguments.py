@@ -1,4 +1,4 @@
-"""Checks of what transforms are given: images, sizes, numbers and generators."""
+"""Argument checks of transforms: images, sizes, numbers and generators."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def as_size(size: Any) -> Size:
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
-    """Refuse a value that is not a number in [low, high]."""
-    if not (_is_number(value) and low <= value <= high):  # written so that NaN fails too
+    """Raise unless a value is a number in [low, high]."""
+    if not (_is_number(value) and low <= value <= high):  # False for NaN
         raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {value!r}")
 
 
 def check_numbers(name: str, values: Any) -> None:
-    """Refuse a value that is not a sequence of finite numbers."""
+    """Raise unless a value is a sequence of finite numbers."""
     is_sequence = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
     if not is_sequence or not all(_is_number(n) and math.isfinite(n) for n in values):
         raise ValueError(f"{name}: expected one finite number per channel, got {values!r}")
 
 
 def check_pair(name: str, pair: Any, low: float, high: float) -> None:
-    """Refuse a value that is not a range of numbers, low and high, inside of [low, high]."""
+    """Raise unless a value is a pair of numbers in [low, high]."""
     if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(map(_is_number, pair)):
         raise ValueError(f"{name}: expected two numbers, low and high, got {pair!r}")
     if not (low <= pair[0] <= pair[1] <= high and math.isfinite(pair[1])):
@@ -73,13 +73,13 @@ def check_pair(name: str, pair: Any, low: float, high: float) -> None:
 
 
 def numpy_generator(generator: lucid.random.Generator | None) -> np.random.Generator:
-    """The generator that a transform draws from; ``lucid.random``'s own for None."""
+    """Return the NumPy generator of a transform; default that of ``lucid.random``."""
     if generator is None:
         return lucid.random.default_generator.numpy
     if not isinstance(generator, lucid.random.Generator):
         raise TypeError(
             f"generator: expected a lucid.random.Generator, got {generator!r}; "
-            "lucid.random.Generator(seed) makes one"
+            "pass lucid.random.Generator(seed)"
         )
     return generator.numpy
 

@@ -1,8 +1,4 @@
-"""Pillow images to arrays and back, and the check that pixels are in [0, 1].
-
-An image is an array (3, H, W), float32, red, green and blue in [0, 1], whatever mode
-the Pillow image has.
-"""
+"""Convert Pillow images to arrays and back; check that values are in [0, 1]."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ __all__ = ["Array", "check_range", "to_array", "to_pil"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: How far rounding may take floats beyond [0, 1].
+#: Tolerance for rounding beyond [0, 1].
 _ROUNDING = 1e-4
 
 #: Largest value of the modes that Pillow's conversion to RGB clips instead of scaling.
@@ -39,13 +35,12 @@ def check_range(image: ArrayLike, name: str = "image") -> None:
     image : array-like
         Floats of any shape, with at least one value.
     name : str, default "image"
-        How the error names the image.
+        Name of the image in the error.
 
     Raises
     ------
     ImageError
-        If a value is NaN, infinite, or outside [0, 1] by more than rounding (0.0001), or
-        there is none.  Gives the range found and the remedy.
+        If the image is empty, or a value is NaN, infinite or outside [0, 1] by more than 0.0001.
     """
     image = np.asarray(image)
     if not image.size:
@@ -119,7 +114,7 @@ def to_array(image: PillowImage) -> Array:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
     if image.mode in _FULL_SCALE:
         gray = np.asarray(image).astype(np.float32) / np.float32(_FULL_SCALE[image.mode])
-        # Written so that NaN fails too.
+        # False for NaN.
         if not (gray.min() >= 0 and gray.max() <= 1):
             top = _FULL_SCALE[image.mode]
             raise ImageError(
@@ -188,16 +183,15 @@ def _apply_orientation(image: PillowImage) -> PillowImage:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
-        # The pixels are decoded by now; broken EXIF data is no reason to refuse an image that
-        # every viewer shows.
+        # The pixels are decoded; invalid EXIF data is ignored, as in image viewers.
         return image
 
 
 def _as_rgb(image: PillowImage) -> PillowImage:
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns about converting it to RGB at once
+        image = image.convert("RGBA")  # Pillow warns about a direct conversion to RGB
     elif image.mode == "La":
-        image = image.convert("LA")  # Pillow does not convert it to RGB at once
+        image = image.convert("LA")  # Pillow cannot convert it to RGB directly
     try:
         return image.convert("RGB")
     except ValueError as error:

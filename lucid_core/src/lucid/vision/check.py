@@ -1,8 +1,8 @@
 """Check that image files can be read, without decoding them.
 
-The header of a file is read, and its end if the format has an end marker.  A file with
-another end is decoded, so that no valid file is reported as broken.  Damage in the middle of
-a file is found when the image is read.
+Reads the header, and the end of the file if the format has an end marker.  A file without the
+expected end is decoded, so that no valid file is reported as damaged.  Damage in the middle of a
+file is found only when the image is read.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckedImage", "check_images", "find_duplicates"]
 
-#: Modes whose images all convert to RGB; images of other modes are converted as a check.
+#: Modes that always convert to RGB; images of other modes are converted as a check.
 _SAFE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _SAFE_MODES |= {"I;16", "I;16B", "I;16L", "I;16N"}
-#: Files per task of a thread.
+#: Files per thread pool task.
 _CHUNK = 32
 _THREADS = 16
-#: Bytes that are read at the beginning, in the middle and at the end for a fingerprint.
+#: Bytes read at the start, middle and end for a fingerprint.
 _SAMPLE = 4096
-#: Padding that writers leave behind the end of a JPEG or GIF file.
+#: Padding after the end marker of JPEG and GIF files.
 _PADDING = b"\0\r\n "
 _CACHE = "image-headers-1"
 
@@ -52,7 +52,7 @@ class CheckedImage:
     header : ImageHeader or None
         Size and orientation; None if the file cannot be used.
     problem : str or None
-        Why it cannot be used, without the name of the file.
+        Reason, without the file name.
     missing : bool
         Whether the file does not exist.
     mode : str
@@ -60,8 +60,8 @@ class CheckedImage:
     bytes : int
         Size of the file in bytes.
     fingerprint : str
-        Digest of the size and of parts of the content.  Files with different fingerprints
-        differ; files with the same one are most likely equal.
+        Hash of the size and parts of the content.  Different fingerprints mean different files;
+        equal ones, most likely equal files.
     """
 
     header: ImageHeader | None
@@ -75,16 +75,16 @@ class CheckedImage:
 def check_images(
     paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str]
 ) -> dict[Path, CheckedImage]:
-    """Check image files by header and end, in several threads, with a progress bar.
+    """Check image files in several threads, with a progress bar.
 
     Results are cached on disk by path, size and modification time.
 
     Parameters
     ----------
     paths : iterable of path-like
-        The image files; one that appears twice is checked once.
+        Image files; duplicates are checked once.
     root : path-like
-        Data folder that contains them; each folder has its own cache.
+        Data folder; each folder has its own cache.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def find_duplicates(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]
     Yields
     ------
     list of pathlib.Path
-        At least two files whose bytes are equal.
+        Two or more files with equal bytes.
     """
     groups: dict[str, list[Path]] = {}
     for path, result in checked.items():
@@ -165,7 +165,7 @@ def find_duplicates(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]
     for group in groups.values():
         if len(group) < 2:
             continue
-        if checked[group[0]].bytes <= 3 * _SAMPLE:  # the fingerprint saw all of it
+        if checked[group[0]].bytes <= 3 * _SAMPLE:  # the fingerprint covers all bytes
             yield group
             continue
         by_content: dict[bytes, list[Path]] = {}
@@ -185,13 +185,13 @@ def _warnings_ignored() -> Iterator[None]:
 
 
 def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_result | None]:
-    """Check one file; with the result, the file's status if the result is new and cacheable."""
+    """Check one file; also return its ``os.stat`` if the result should be cached."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        problem = "a link to a missing file" if path.is_symlink() else "no such file"
+        problem = "broken symlink" if path.is_symlink() else "no such file"
         return CheckedImage(None, problem, missing=True), None
-    except (OSError, ValueError) as error:  # a name that no file can have
+    except (OSError, ValueError) as error:  # invalid file name
         return CheckedImage(None, str(error), missing=True), None
     if (kind := special_kind(status.st_mode)) is not None:
         return CheckedImage(None, f"expected an image file, got {kind}"), None
@@ -210,14 +210,14 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
         # Another limit may apply next time.
         keep = None if isinstance(error, PixelLimitError) else status
         return CheckedImage(None, problem, bytes=status.st_size), keep
-    except OSError as error:  # not allowed to, or a disk that fails: may be otherwise next time
+    except OSError as error:  # permissions or disk errors may change
         return CheckedImage(None, error.strerror or str(error), bytes=status.st_size), None
     checked = CheckedImage(header, mode=mode, bytes=status.st_size, fingerprint=fingerprint)
     return checked, status
 
 
 def _over_limit(checked: CheckedImage) -> bool:
-    """Whether a cached image exceeds the limit on pixels that applies now."""
+    """Whether a cached image exceeds the current pixel limit."""
     from lucid.vision.pillow import Image
 
     limit, header = Image.MAX_IMAGE_PIXELS, checked.header
@@ -236,7 +236,7 @@ def _checked_header(file: BinaryIO) -> tuple[ImageHeader, str]:
 
 
 def _has_valid_end(image: PillowImage) -> bool:
-    """Whether the file has the end that its format requires; False if that is not known."""
+    """Whether the file has the end marker of its format; False if unknown."""
     file = open_file(image)
     if file is None:
         return False

@@ -1,4 +1,4 @@
-"""Errors of reading and converting images."""
+"""Exceptions of image reading and conversion."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["ImageError", "PixelLimitError"]
 
 
 class ImageError(LucidError, ValueError):
-    """An image cannot be read or converted; names the file where there is one."""
+    """Image that cannot be read or converted; the message starts with the file name."""
 
 
 class PixelLimitError(ImageError):
-    """An image has more pixels than the limit."""
+    """Image with more pixels than the limit."""

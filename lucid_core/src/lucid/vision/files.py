@@ -1,7 +1,4 @@
-"""Image files: pixels, headers, and errors that name the file.
-
-Pillow decodes; it is imported when the first image is read.
-"""
+"""Read image files and headers with Pillow."""
 
 from __future__ import annotations
 
@@ -29,17 +26,16 @@ _ORIENTATION = 0x0112
 
 
 def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | None = None) -> Array:
-    """Read an image file as a float array, upright as viewers show it.
+    """Read an image file as a float array, with the EXIF orientation applied.
 
     Parameters
     ----------
     file : path or binary file
-        In any format that Pillow reads.  Animations give their first frame.
+        Any format that Pillow reads; the first frame of animations.
     max_pixels : int, optional
-        Largest number of pixels that is decoded, a guard against decompression bombs.
-        Default: the environment variable ``LUCID_MAX_PIXELS``, else
-        ``PIL.Image.MAX_IMAGE_PIXELS``.  Where it is given or the variable is set, the
-        threads of a process read one image at a time.
+        Maximum number of pixels, a guard against decompression bombs.  Default: the environment
+        variable ``LUCID_MAX_PIXELS``, else ``PIL.Image.MAX_IMAGE_PIXELS``.  If set, the threads
+        of a process read one image at a time.
 
     Returns
     -------
@@ -51,8 +47,8 @@ def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | Non
     TypeError
         If ``file`` is neither a path nor a file.
     ImageError
-        If the file is not an image, is truncated or damaged, declares more pixels than
-        ``max_pixels`` (refused before they are decoded), or is a pipe, socket or device.
+        If the file is not an image, is truncated or damaged, has more pixels than
+        ``max_pixels`` (checked before decoding), or is a pipe, socket or device.
     OSError
         If the file cannot be opened, for example ``FileNotFoundError``.
     lucid.MissingPackageError
@@ -131,24 +127,24 @@ def read_header(file: str | os.PathLike[str] | BinaryIO) -> ImageHeader:
 
 
 def parse_header(image: PillowImage) -> ImageHeader:
-    """Header of an image that Pillow has opened and not decoded; see :func:`read_header`."""
+    """Return the header of an open image that is not decoded; see :func:`read_header`."""
     if 0 in image.size:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
     orientation = 1
     if image.format != "PNG" or _has_exif(image):
-        # Broken EXIF data is no reason to refuse an image.
+        # Invalid EXIF data is ignored.
         with suppress(Exception):
             orientation = image.getexif().get(_ORIENTATION, 1)
     if not (isinstance(orientation, int) and 1 <= orientation <= 8):
         orientation = 1
-    # Pillow gives the size of a TIFF file upright; its tags have the stored one.
+    # Pillow swaps the size of a rotated TIFF file; its tags have the stored size.
     tags = getattr(image, "tag_v2", {})
     width, height = tags.get(256, image.width), tags.get(257, image.height)
     return ImageHeader(int(width), int(height), orientation)
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Type and end position of each whole chunk of a PNG file, without reading its content."""
+    """Yield type and end offset of each complete chunk of a PNG file."""
     size = file.seek(0, os.SEEK_END)
     position = 8
     while position + 12 <= size:
@@ -163,12 +159,12 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def open_file(image: PillowImage) -> BinaryIO | None:
-    """The open file of an image that has not been decoded."""
+    """Return the open file of an image that is not decoded."""
     return getattr(image, "fp", None)
 
 
 def _has_exif(image: PillowImage) -> bool:
-    """Whether a PNG image has EXIF data; Pillow would decode all of it to answer."""
+    """Whether a PNG image has EXIF data; ``getexif`` would decode the image."""
     if {"exif", "Raw profile type exif"} & image.info.keys():
         return True
     file = open_file(image)
@@ -183,9 +179,9 @@ def _has_exif(image: PillowImage) -> bool:
 
 @contextmanager
 def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
-    """Open an image; errors inside of the block become an ImageError that names the file.
+    """Open an image; errors in the block become an ImageError with the file name.
 
-    The limit on pixels is that of :func:`pixel_limit` around it.
+    Use it inside :func:`pixel_limit`.
     """
     from lucid.vision.pillow import Image, UnidentifiedImageError
 
@@ -201,7 +197,7 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]
         with Image.open(file) as image:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # The limit in Pillow's text may be twice the one that applies.
+        # Pillow's message may have twice the actual limit.
         size = str(error).partition(" exceeds ")[0]
         raise PixelLimitError(
             f"{name}: {size} exceeds the limit of {Image.MAX_IMAGE_PIXELS}; if you trust "
@@ -211,9 +207,8 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:
-        # Decoders raise SyntaxError, struct.error, EOFError and others on damaged bytes.  An
-        # errno marks errors of the operating system, except EINVAL, which a decoder causes by
-        # seeking before the beginning of a truncated file.
+        # Decoders raise SyntaxError, struct.error, EOFError and others for damaged files.  An
+        # errno marks OS errors, except EINVAL, from a seek before the start of a truncated file.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -1,4 +1,4 @@
-"""Remedies in the errors of functions that take images as arrays."""
+"""Remedies for errors of functions that take image arrays."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ __all__ = ["conversion_hint", "shape_hint"]
 
 
 def conversion_hint(image: Any) -> str:
-    """Say how to get an array from a value of another type.
+    """Return a hint how to convert a value to an array.
 
     Parameters
     ----------
     image : object
-        A value given in place of an array.
+        Value given instead of an array.
 
     Returns
     -------
     str
-        To append to an error, as ``"; lucid.vision.read_image reads a file"`` for a path;
-        empty for a value without a known conversion.
+        Text to append to an error, such as ``"; lucid.vision.read_image reads a file"``; empty if
+        no conversion is known.
     """
     if isinstance(image, str | os.PathLike):
         return "; lucid.vision.read_image reads a file"
@@ -34,7 +34,7 @@ def conversion_hint(image: Any) -> str:
 
 
 def shape_hint(shape: tuple[int, ...], channels: int) -> str:
-    """Say how to get (channels, H, W) from another common shape.
+    """Return a hint how to convert a shape to (channels, H, W).
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def shape_hint(shape: tuple[int, ...], channels: int) -> str:
     Returns
     -------
     str
-        To append to an error; empty for a shape without a known conversion.
+        Text to append to an error; empty if no conversion is known.
     """
     if 0 in shape:
         return ""
@@ -54,7 +54,7 @@ def shape_hint(shape: tuple[int, ...], channels: int) -> str:
     if last == channels or (last in (1, 4) and shape[0] not in (1, 4)):
         return "; put channels first: image.transpose(2, 0, 1)"
     if len(shape) == 3 and shape[0] == 4 and channels == 3:
-        return "; leave out the alpha channel: image[:3]"
+        return "; drop the alpha channel: image[:3]"
     if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
         rows = "image" if len(shape) == 3 else "image[None]"
         return f"; repeat a gray image: np.repeat({rows}, {channels}, axis=0)"

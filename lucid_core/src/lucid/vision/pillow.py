@@ -1,6 +1,6 @@
-"""Pillow, which decodes, encodes and resizes images; the only module that imports it.
+"""The only module that imports Pillow.
 
-Import this module inside of functions: Pillow is optional, and takes a while to import.
+Import it inside functions: Pillow is optional and slow to import.
 """
 
 from __future__ import annotations

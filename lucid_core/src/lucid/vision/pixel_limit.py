@@ -1,4 +1,4 @@
-"""Limit on the pixels of an image that is decoded, a guard against decompression bombs."""
+"""Maximum number of pixels per image, a guard against decompression bombs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["MAX_PIXELS_VARIABLE", "default_max_pixels", "pixel_limit"]
 #: Environment variable with the limit.
 MAX_PIXELS_VARIABLE = "LUCID_MAX_PIXELS"
 
-#: Held while Pillow's limit, which belongs to the process, is changed.
+#: Held while Pillow's process-wide limit is changed.
 _limit_lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    # A child must inherit neither a lock that nobody releases nor the changed limit.
+    # A forked child must not inherit a held lock or the changed limit.
     os.register_at_fork(
         before=_limit_lock.acquire,
         after_in_parent=_limit_lock.release,
@@ -30,7 +30,7 @@ def default_max_pixels() -> int | None:
     Returns
     -------
     int or None
-        The limit; None where the variable is not set, so that Pillow's limit holds.
+        The limit; None if the variable is not set (Pillow's limit applies).
 
     Raises
     ------
@@ -47,15 +47,15 @@ def default_max_pixels() -> int | None:
 
 @contextmanager
 def pixel_limit(max_pixels: int | None = None) -> Iterator[None]:
-    """Refuse images of more pixels, before they are decoded, inside of the block.
+    """Reject images with more pixels, before decoding, inside the block.
 
-    Pillow's limit and the filters of warnings belong to the whole process: where several
-    threads open images, enter this once around all of them.
+    Pillow's limit and warning filters are process-wide: if several threads open images, enter
+    this once around all of them.
 
     Parameters
     ----------
     max_pixels : int, optional
-        As of :func:`~lucid.vision.read_image`.
+        As for :func:`~lucid.vision.read_image`.
     """
     from lucid.vision.pillow import Image
 

@@ -1,4 +1,4 @@
-"""Resampling of arrays by Pillow, in float."""
+"""Resize float arrays with Pillow."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _MAX_PIXELS = 2**27
 def resample(
     image: Array, size: tuple[int, int], interpolation: Interpolation = "bilinear"
 ) -> Array:
-    """Resize every channel, in float so that nothing is rounded to 8 bits on the way."""
+    """Resize every channel in float32, without rounding to 8 bits."""
     from lucid.vision.pillow import Image
 
     height, width = size
     if image.shape[1:] == (height, width):
         return image
     if height * width > _MAX_PIXELS:
-        # A strip of a few kilobytes would fill the memory, its short side enlarged.
+        # A long thin strip of a few kilobytes would be enlarged to gigabytes.
         raise ImageError(
-            f"an image of {image.shape[1]} x {image.shape[2]} pixels cannot be resized to "
-            f"{height} x {width}: that is more than {_MAX_PIXELS} pixels"
+            f"expected a size of at most {_MAX_PIXELS} pixels, got {height} x {width} (image of "
+            f"{image.shape[1]} x {image.shape[2]})"
         )
     if interpolation == "bilinear":
         steps, method = [(width, height)], Image.Resampling.BILINEAR
     else:
-        # Bicubic overshoots at edges.  Images of 8 bits, which networks are trained on, are
-        # clipped after either of Pillow's two passes.
+        # Bicubic overshoots at edges.  Pillow clips 8-bit images, the usual training data, after
+        # each of its two passes.
         steps, method = [(width, image.shape[1]), (width, height)], Image.Resampling.BICUBIC
     channels = []
     for channel in image:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 __all__ = ["image_suffixes"]
 
-#: Formats that Pillow identifies and does not decode by itself, and those that are not images.
+#: Formats that Pillow identifies but does not decode, and formats that are not images.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 
-#: Formats that the decoder of another format opens: an MPO file begins with a JPEG image.
+#: Formats opened by another decoder: an MPO file starts with a JPEG image.
 _OPENED_BY_OTHERS = frozenset({"MPO"})
 
 
 def image_suffixes() -> tuple[str, ...]:
-    """Suffixes of the image formats that Pillow reads.
+    """Return the suffixes of the image formats that Pillow reads.
 
-    Folders are searched for files with these suffixes.  Formats that another package, such as
-    ``pillow_heif``, has registered with Pillow are included.
+    Includes formats that other packages, such as ``pillow_heif``, registered with Pillow.
 
     Returns
     -------

@@ -1,8 +1,7 @@
 """Image transforms: resize, crop, flip, grayscale, normalize.
 
-A transform takes an array (C, H, W) of floats, C = 3 or 1, and returns one;
-:func:`lucid.vision.read_image` gives such arrays.  Values are in [0, 1] until
-:class:`Normalize`.
+A transform maps a float array (C, H, W), C = 3 or 1, to another; values are in [0, 1] until
+:class:`Normalize`.  :func:`lucid.vision.read_image` returns such arrays.
 
 Random transforms draw from ``lucid.random.default_generator`` unless given a
 generator; ``lucid.random.seed`` and the workers of a data loader seed it.
@@ -71,7 +70,7 @@ class Compose:
     Parameters
     ----------
     transforms : sequence of callable
-        Each takes an array and returns one.
+        Each maps an array to an array.
     """
 
     transforms: Sequence[Callable[[Array], Array]]
@@ -95,8 +94,8 @@ class Resize:
     Parameters
     ----------
     size : int or (int, int)
-        Height and width; one number is the length of the shorter side, and the longer side
-        keeps the aspect ratio, rounded down.
+        Height and width; an int is the length of the shorter side, and the longer side keeps the
+        aspect ratio, rounded down.
     interpolation : {"bilinear", "bicubic"}, default "bilinear"
         Bicubic results are clipped to [0, 1].
     """
@@ -145,7 +144,7 @@ class CenterCrop:
         lack = [max(0, t - n) for t, n in zip(target, image.shape[1:], strict=True)]
         if any(lack):
             image = np.pad(image, ((0, 0), *((n // 2, n - n // 2) for n in lack)))
-        # Half a pixel rounds to even, as torchvision does it.
+        # Half a pixel rounds to even, as in torchvision.
         top, left = (round((n - t) / 2) for t, n in zip(target, image.shape[1:], strict=True))
         return _crop(image, top, left, *target)
 
@@ -193,7 +192,7 @@ class RandomResizedCrop:
             if 0 < w <= width and 0 < h <= height:
                 top = int(rng.integers(height - h, endpoint=True))
                 return top, int(rng.integers(width - w, endpoint=True)), h, w
-        # Few rectangles fit an image this elongated: take the largest in the center.
+        # The image is too elongated: use the largest centered rectangle.
         ratio = min(max(width / height, low), high)
         h = max(1, min(height, round(width / ratio)))
         w = max(1, min(width, round(height * ratio)))
@@ -241,7 +240,7 @@ class Grayscale:
 class Normalize:
     """Per-channel normalization, ``(image - mean) / std``.
 
-    Values outside [0, 1] are refused: the image may be normalized already.
+    Values outside [0, 1] raise an error: the image may be normalized already.
 
     Parameters
     ----------
@@ -257,7 +256,7 @@ class Normalize:
         check_numbers("std", self.std)
         if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
             raise ValueError(
-                "expected as many finite means as positive deviations, got "
+                "expected mean and positive std of equal length, got "
                 f"mean={tuple(self.mean)} and std={tuple(self.std)}"
             )
 
@@ -308,9 +307,9 @@ def preprocessing(
         "mean": [float(value) for value in mean],
         "std": [float(value) for value in std],
     }
-    if interpolation != "bilinear":  # left out, so that Lucid 0.1 reads the file
+    if interpolation != "bilinear":  # omitted for Lucid 0.1
         description["interpolation"] = interpolation
-    build_transform(description)  # refuses bad values now, not after training
+    build_transform(description)  # raise for invalid values now, not after training
     return description
 
 
@@ -358,7 +357,7 @@ def build_transform(description: Mapping[str, Any]) -> Compose:
 
 
 def _in_range(image: Any) -> Array:
-    """Refuse the image before resampling averages its values into [0, 1]."""
+    """Check the range before resampling averages values into [0, 1]."""
     array = as_image(image)
     check_range(array)
     return array

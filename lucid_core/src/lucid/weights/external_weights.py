@@ -25,7 +25,7 @@ __all__ = ["export_state_dict", "find_converter", "load_external_weights"]
 def find_converter(model: Module, source: str) -> WeightConverter | None:
     """Find the converter from another library for a model.
 
-    It is the one registered for the model's name, else the one that has all of its keys.
+    Converters registered for the model's name come first, then those that have all its keys.
 
     Parameters
     ----------

@@ -56,8 +56,8 @@ def check_start(file: BinaryIO, size: int) -> None:
         raise MalformedError(f"is empty (0 bytes); {_AGAIN}")
     found = _recognized(start)
     if found is not None:
-        what, remedy = found
-        raise MalformedError(f"expected weights, got {what}" + (f"; {remedy}" if remedy else ""))
+        kind, remedy = found
+        raise MalformedError(f"expected weights, got {kind}" + (f"; {remedy}" if remedy else ""))
 
 
 def describe_archive(names: list[str]) -> str | None:
