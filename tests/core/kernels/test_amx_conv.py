@@ -7,7 +7,7 @@ pytest.importorskip("numba", reason="needs Numba")
 
 from lucid import kernels
 from lucid.kernels.compiled import amx_conv, amx_support, amx_weight_gradient, conv
-from lucid.kernels.compiled.amx_conv import planes_of
+from lucid.kernels.compiled.amx_planes import planes_of
 
 rng = np.random.default_rng(0)
 

@@ -13,7 +13,7 @@ rng = np.random.default_rng(0)
 NAMES = (None, *kernels.ACTIVATIONS)
 
 
-@pytest.fixture(autouse=True, scope="module", params=["vectors", "matrix unit"])
+@pytest.fixture(autouse=True, scope="module", params=["vectors", "amx"])
 def unit(request):
     """Run all tests of this file on vector registers and on AMX."""
     with pytest.MonkeyPatch.context() as patch:
@@ -251,7 +251,7 @@ def test_many_channels_and_positions_use_winograd(unit, monkeypatch):
     exact = kernels.conv2d.compiled(x, filters, None, *options)
     np.testing.assert_allclose(exact, expected, atol=1e-5 * size)
     assert not np.array_equal(quick, exact)
-    if unit == "matrix unit":  # more and smaller images use the direct sum
+    if unit == "amx":  # more and smaller images use the direct sum
         small = np.ascontiguousarray(x.reshape(8, 256, 32, 32))
         few = [kernels.conv2d.compiled(small, filters, None, *options)]
         monkeypatch.delenv("LUCID_WINOGRAD")

@@ -23,7 +23,8 @@ from lucid.kernels.compiled.amx import (
     release_tiles,
     split_pairs,
 )
-from lucid.kernels.compiled.amx_conv import WIDTH, aligned_empty, planes_of
+from lucid.kernels.compiled.amx_conv import WIDTH, aligned_empty
+from lucid.kernels.compiled.amx_planes import planes_of
 from lucid.kernels.compiled.jit import kernel, routine
 from lucid.kernels.compiled.weight_gradient import sum_partials
 from lucid.kernels.compiled.winograd_transform import transpose_squares

@@ -394,4 +394,6 @@ class Launcher:
                 pool.wait()
                 status = read_field(pool.slot + FAILED)
         if status != 0:
-            raise MemoryError(f"kernel {self.name} failed: most likely there is no more memory")
+            raise MemoryError(
+                f"kernel {self.name} failed, most likely out of memory; use smaller inputs"
+            )
