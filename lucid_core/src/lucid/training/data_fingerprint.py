@@ -95,7 +95,7 @@ class DataFingerprint:
         before : mapping
             :meth:`summary` of the earlier fingerprint.
         path : path
-            File that its :meth:`save` wrote; without it, only counts are compared.
+            File that its :meth:`save` wrote; without it, only counts are reported.
 
         Returns
         -------

@@ -103,9 +103,9 @@ class Trainer(TrainerState):
         Metadata of ``best.safetensors``; see :func:`lucid.save_model`.
     communicator : Communicator, optional
         Ranks of the run.  Each trains on its slice of every batch of ``loader``, a
-        :class:`DataLoader` whose ``batch_size`` is global (summed over ranks), so the result does
-        not depend on their number.  Default: :func:`default_communicator`; pass
-        ``Communicator()`` to train on one rank under ``mpiexec``.
+        :class:`DataLoader` whose ``batch_size`` is global (summed over ranks).  Their number
+        changes rounding only, and batch norm statistics without `synchronize_norms`.  Default:
+        :func:`default_communicator`; pass ``Communicator()`` for one rank under ``mpiexec``.
     synchronize_norms : bool, default False
         Whether :class:`~lucid.nn.BatchNorm2d` uses the statistics of the global batch instead of
         this rank's slice.
@@ -373,9 +373,8 @@ class Trainer(TrainerState):
             try:
                 losses = compute_losses(self.loss, self.model, batch)
             except FloatingPointError as error:  # of a model that checks its losses
-                raise FloatingPointError(
-                    f"{error}; at {location}; the update was not made"
-                ) from None
+                message = f"{error}; at {location}; the update was not made"
+                raise FloatingPointError(message) from None
             total, values = self._parallel.average_losses(losses)
             check_finite(values, location)
             self._parallel.backward(total if batches == 1 else total / batches, number == batches)
@@ -418,7 +417,7 @@ class Trainer(TrainerState):
         main = self.communicator.is_main
         return [callback for callback in self._all_callbacks if main or callback.on_every_rank]
 
-    # --- the end of an epoch ----------------------------------------------------------------------
+    # --- end of an epoch --------------------------------------------------------------------------
 
     def _finish_epoch(self, began: float) -> None:
         self._unfinished = True  # a resumed run repeats an interrupted validation
