@@ -29,7 +29,7 @@ def results() -> dict[str, Any]:
         return dict(file)
 
 
-def test_a_classifier(results) -> None:
+def test_classifier(results) -> None:
     model = lucid.load_model(FILES / "classifier.safetensors").eval()
     with lucid.no_grad():
         logits = model(lucid.tensor(results["batch"])).numpy()
@@ -49,7 +49,7 @@ def test_weights(suffix: str, results) -> None:
     np.testing.assert_allclose(logits, results["logits"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_detector(results) -> None:
+def test_detector(results) -> None:
     (found,) = lucid.load_model(FILES / "detector.safetensors").predict([results["image"]])
     np.testing.assert_array_equal(found["labels"], results["labels"])
     np.testing.assert_allclose(found["scores"], results["scores"], rtol=1e-4)
@@ -69,7 +69,7 @@ def test_every_model_has_the_entries_that_its_files_have(name: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "monitor"), [("classifier", "accuracy"), ("detector", "mAP")])
-def test_an_interrupted_run_resumes(command: str, monitor: str, tmp_path: Path) -> None:
+def test_interrupted_run_resumes(command: str, monitor: str, tmp_path: Path) -> None:
     folder = shutil.copytree(FILES / f"{command}-part", tmp_path / "run")
     assert main([f"train-{command}", "--output", str(folder), "--resume"]) == 0
     whole = FILES / f"{command}-whole"
@@ -87,7 +87,7 @@ def test_an_interrupted_run_resumes(command: str, monitor: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["classifier", "detector"])
-def test_a_finished_run_starts_another(command: str, tmp_path: Path) -> None:
+def test_finished_run_starts_another(command: str, tmp_path: Path) -> None:
     data = {"classifier": ["--data", str(FILES / "classes"), "--image-size", "32"],
             "detector": ["--data", str(FILES / "scenes.json"), "--images", str(FILES / "scenes"),
                          "--samples", "0"]}  # fmt: skip
@@ -100,7 +100,7 @@ def test_a_finished_run_starts_another(command: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "suffix"), [("part", "json"), ("part", "jsonl"), ("whole", "json")]
 )  # a finished .jsonl of 0.1.0 does not record what it was made with
-def test_a_report_resumes(name: str, suffix: str, tmp_path: Path) -> None:
+def test_report_resumes(name: str, suffix: str, tmp_path: Path) -> None:
     output = tmp_path / f"{name}.{suffix}"
     for path in FILES.glob(f"{name}.{suffix}*"):
         shutil.copy(path, tmp_path)

@@ -90,9 +90,7 @@ async def lose_workers(cluster: LocalCluster) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_image_that_kills_workers_is_found_and_the_others_live(
-    words, weights, images, tmp_path
-) -> None:
+def test_image_that_kills_workers_is_found(words, weights, images, tmp_path) -> None:
     Path(images[5]).write_text("deadly")
     report = tmp_path / "r.json"
     predict_files(
@@ -105,7 +103,7 @@ def test_an_image_that_kills_workers_is_found_and_the_others_live(
     ]
 
 
-def test_a_scheduler_by_its_address_and_by_its_file(words, weights, images, tmp_path) -> None:
+def test_scheduler_by_its_address_and_by_its_file(words, weights, images, tmp_path) -> None:
     with LocalCluster(
         n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", silence_logs=40
     ) as cluster:
@@ -130,7 +128,7 @@ def test_a_scheduler_by_its_address_and_by_its_file(words, weights, images, tmp_
 
 
 @pytest.mark.usefixtures("impatient")
-def test_nobody_there(words, weights, images, tmp_path, monkeypatch) -> None:
+def test_unreachable_scheduler(words, weights, images, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(dask_cluster, "_TIMEOUT", 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -144,7 +142,7 @@ def test_nobody_there(words, weights, images, tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_scheduler_that_is_lost_leaves_a_run_to_resume(words, weights, images, tmp_path) -> None:
+def test_scheduler_that_is_lost_leaves_a_run_to_resume(words, weights, images, tmp_path) -> None:
     file = tmp_path / "scheduler.json"
     # Dask's scheduler looks into tasks as its workers do, so both need what is in them.
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])

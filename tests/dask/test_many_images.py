@@ -148,7 +148,7 @@ class Watch:
         return grown
 
 
-def test_every_image_once_whatever_dies(
+def test_every_image_once_despite_dead_workers(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "results.json"

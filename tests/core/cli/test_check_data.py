@@ -62,7 +62,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return code, captured.out, captured.err
 
 
-def test_data_that_can_be_trained_on(environment, capsys, rows: Path) -> None:
+def test_valid_data(environment, capsys, rows: Path) -> None:
     environment.add("toy", plugin=plugin("text", 1))
     code, out, err = run(capsys, "--data", rows, "--images", "here")
     assert (code, err) == (0, "")
@@ -82,7 +82,7 @@ def test_data_that_can_be_trained_on(environment, capsys, rows: Path) -> None:
     ]
 
 
-def test_refused_data_exit_with_2_and_the_same_as_json(environment, capsys, rows: Path) -> None:
+def test_invalid_data_exits_with_2(environment, capsys, rows: Path) -> None:
     environment.add("toy", plugin=plugin("text", 1))
     rows.write_text("cat\ncat\nbad\n")
     code, out, _ = run(capsys, "--data", rows)
@@ -105,7 +105,7 @@ def test_refused_data_exit_with_2_and_the_same_as_json(environment, capsys, rows
     assert "more than half is invalid, 2 of 3 rows" in " ".join(out.split())
 
 
-def test_the_format_that_fits_best_is_taken(environment, capsys, rows: Path) -> None:
+def test_best_matching_format_is_chosen(environment, capsys, rows: Path) -> None:
     environment.add("toy-one", plugin=plugin("one", 1))
     environment.add("toy-two", plugin=plugin("two", 2))
     assert choose_checker(rows).name == "two"
@@ -139,7 +139,7 @@ def test_plugins_without_checkers_and_broken_ones(environment, capsys, rows: Pat
 
 
 @pytest.mark.usefixtures("rows")
-def test_a_checker_that_fails_or_is_none_is_left_out(environment, rows: Path) -> None:
+def test_failing_checker_is_skipped(environment, rows: Path) -> None:
     environment.add("toy", plugin=plugin("rows", 2))
     environment.add(
         "odd", plugin=plugin("odd", 1).replace("FIT *", "1 / 0 *").replace("1 * (", "1 / 0 * ("),

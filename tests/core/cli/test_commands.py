@@ -49,7 +49,7 @@ def test_models_by_pattern_and_filter_as_json(environment, capsys) -> None:
     assert [info["name"] for info in json.loads(out)] == ["net_2", "other"]
 
 
-def test_an_empty_zoo_says_how_to_get_models(environment, capsys) -> None:
+def test_empty_zoo_says_how_to_get_models(environment, capsys) -> None:
     code, out, err = run(capsys, "models")
     assert (code, out) == (0, "")
     assert "python -m pip install lucid-models-classification lucid-models-detection" in err
@@ -60,7 +60,7 @@ def test_an_empty_zoo_says_how_to_get_models(environment, capsys) -> None:
     assert "pip install" in err
 
 
-def test_a_pattern_without_a_match(environment, capsys) -> None:
+def test_pattern_without_a_match(environment, capsys) -> None:
     environment.add("toy", "net_1")
     code, out, err = run(capsys, "models", "x*")
     assert (code, out) == (0, "")
@@ -77,7 +77,7 @@ def test_info(environment, capsys) -> None:
     assert json.loads(out)["version"] == "1.2"
 
 
-def test_an_unknown_model_is_one_line_and_code_2(environment, capsys) -> None:
+def test_unknown_model_is_one_line_and_code_2(environment, capsys) -> None:
     environment.add("toy", "net_one")
     for command in ("info", "summary"):
         code, out, err = run(capsys, command, "net_on")
@@ -86,7 +86,7 @@ def test_an_unknown_model_is_one_line_and_code_2(environment, capsys) -> None:
 
 
 @pytest.mark.filterwarnings("default::lucid.PluginWarning")
-def test_plugins_shows_failures_and_ends_well(environment, capsys) -> None:
+def test_plugins_command_shows_failures(environment, capsys) -> None:
     environment.add("bad", plugin="raise RuntimeError('sad')", version="0.2", entry_point="b")
     environment.add("good", "net", entry_point="g")
     code, out, err = run(capsys, "plugins")
@@ -101,7 +101,7 @@ def test_plugins_shows_failures_and_ends_well(environment, capsys) -> None:
 
 
 @pytest.mark.filterwarnings("default::lucid.PluginWarning")
-def test_a_failing_plugin_is_a_line_on_stderr_elsewhere(environment, capsys) -> None:
+def test_failing_plugin_is_a_line_on_stderr_elsewhere(environment, capsys) -> None:
     environment.add("bad", plugin="raise RuntimeError('sad')")
     environment.add("good", "net")
     code, out, err = run(capsys, "models", "--json")
@@ -128,7 +128,7 @@ def test_summary(environment, capsys) -> None:
 
 
 @pytest.mark.parametrize("shape", ["a,b", "1,0", "1.5,2", "-1,2"])
-def test_a_bad_input_shape(environment, capsys, shape: str) -> None:
+def test_invalid_input_shape(environment, capsys, shape: str) -> None:
     environment.add("toy", "net")
     code, out, err = run(capsys, "summary", "net", f"--input={shape}")
     assert (code, out) == (2, "")
@@ -136,7 +136,7 @@ def test_a_bad_input_shape(environment, capsys, shape: str) -> None:
     assert err.count("\n") == 1
 
 
-def test_a_shape_the_model_does_not_take(environment, capsys) -> None:
+def test_shape_the_model_does_not_take(environment, capsys) -> None:
     environment.add("toy", "net")
     code, _, err = run(capsys, "summary", "net", "--input", "1,3")
     assert code == 2

@@ -89,7 +89,7 @@ def test_bad_usage_is_one_line_and_code_2(environment, capsys, arguments, expect
     assert err.count("\n") == 1
 
 
-def test_a_known_command_of_a_plugin_that_is_missing(environment, capsys) -> None:
+def test_known_command_of_a_plugin_that_is_missing(environment, capsys) -> None:
     code, _, err = run(capsys, "detect", "image.png")
     assert code == 2
     # Installed or not, in these tests it is disabled.
@@ -97,7 +97,7 @@ def test_a_known_command_of_a_plugin_that_is_missing(environment, capsys) -> Non
     assert "LUCID_DISABLE_PLUGINS" in err or "pip install lucid-models-detection" in err
 
 
-def test_a_plugins_command_runs_and_help_names_its_distribution(environment, capsys) -> None:
+def test_plugins_command_runs_and_help_names_its_distribution(environment, capsys) -> None:
     environment.add("tools-a", plugin=COMMANDS.format(name="alpha"), version="3.1")
     environment.add("tools-b", plugin=COMMANDS.format(name="beta"))
     assert run(capsys, "alpha") == (0, "alpha ran\n", "")
@@ -126,7 +126,7 @@ def test_a_plugins_command_runs_and_help_names_its_distribution(environment, cap
         ("code", 7, ""),
     ],
 )
-def test_what_a_command_raises_becomes_a_line_and_a_code(
+def test_errors_become_a_line_and_an_exit_code(
     environment, capsys, kind: str, code: int, message: str
 ) -> None:
     environment.add("tools", plugin=COMMANDS.format(name="alpha"))
@@ -155,7 +155,7 @@ def test_ctrl_c_at_any_time_is_130(environment, capsys, monkeypatch) -> None:
     assert run(capsys, "models") == (130, "", "")
 
 
-def test_debug_shows_the_traceback_wherever_it_stands(environment, capsys) -> None:
+def test_debug_anywhere_shows_the_traceback(environment, capsys) -> None:
     environment.add("tools", plugin=COMMANDS.format(name="alpha"))
     for arguments in (["--debug", "alpha", "bug"], ["alpha", "bug", "--debug"]):
         code, _, err = run(capsys, *arguments)
@@ -177,7 +177,7 @@ def test_hidden_commands_run_and_are_not_listed(environment, capsys) -> None:
 
 
 @pytest.mark.parametrize("fault", ["raise RuntimeError('sad')", "raise SystemExit(9)", "import no"])
-def test_a_failing_command_plugin_takes_nothing_down(environment, capsys, fault: str) -> None:
+def test_failing_plugin_does_not_break_other_commands(environment, capsys, fault: str) -> None:
     environment.add(
         "broken",
         plugin=f"import lucid\n@lucid.hookimpl\ndef lucid_register_commands(cli):\n    {fault}\n",
@@ -195,7 +195,7 @@ def test_a_failing_command_plugin_takes_nothing_down(environment, capsys, fault:
     assert "Plugins whose commands could not be added:\n  broken 1.0  its commands" in out
 
 
-def test_two_commands_of_one_name_are_nobodys(environment, capsys) -> None:
+def test_ambiguous_plugin_commands(environment, capsys) -> None:
     environment.add("one", plugin=COMMANDS.format(name="alpha"))
     environment.add("two", plugin=COMMANDS.format(name="alpha"))
     code, out, err = run(capsys, "alpha")
@@ -208,14 +208,14 @@ def test_two_commands_of_one_name_are_nobodys(environment, capsys) -> None:
     assert "  one:alpha" in out
 
 
-def test_a_plugin_does_not_replace_the_cores_commands(environment, capsys) -> None:
+def test_plugin_cannot_replace_a_core_command(environment, capsys) -> None:
     environment.add("grabby", plugin=COMMANDS.format(name="models"))
     assert run(capsys, "models", "--json")[:2] == (0, "[]\n")
     _, out, _ = run(capsys, "--help")
     assert "its command 'models' is skipped" in out
 
 
-def test_the_end_of_input_is_bad_input_not_an_interrupt(environment, capsys, monkeypatch) -> None:
+def test_end_of_input_is_bad_input_not_an_interrupt(environment, capsys, monkeypatch) -> None:
     import io
 
     environment.add("tools", plugin=COMMANDS.format(name="alpha"))
@@ -226,7 +226,7 @@ def test_the_end_of_input_is_bad_input_not_an_interrupt(environment, capsys, mon
 
 
 @pytest.mark.slow
-def test_the_module_runs_as_the_script_does() -> None:
+def test_module_runs_as_the_script_does() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lucid.cli", "info", "no_such_model"],
         capture_output=True,
@@ -240,7 +240,7 @@ def test_the_module_runs_as_the_script_does() -> None:
 
 
 @pytest.mark.parametrize("where", ["builder", "forward"])
-def test_a_model_that_ends_the_program_is_an_error(environment, capsys, where) -> None:
+def test_model_that_ends_the_program_is_an_error(environment, capsys, where) -> None:
     exits = "import sys\n    sys.exit(0)"
     environment.add(
         "toy",
@@ -264,7 +264,7 @@ def net() -> nn.Module:
     assert "builders.py:" in err
 
 
-def test_a_command_of_a_plugin_may_exit(environment) -> None:
+def test_command_of_a_plugin_may_exit(environment) -> None:
     source = COMMANDS.format(name="alpha").replace('if kind == "bug":', 'if kind == "exit":')
     environment.add("toy", plugin=source.replace('{}["key"]', "sys.exit(3)"))
     with pytest.raises(SystemExit) as caught:

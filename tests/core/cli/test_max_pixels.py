@@ -18,7 +18,7 @@ def show() -> None:
 
 
 @pytest.mark.parametrize("before", [None, "500"])
-def test_the_option_sets_the_environment_while_the_command_runs(
+def test_option_sets_the_environment_while_the_command_runs(
     before: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(MAX_PIXELS_VARIABLE, raising=False)

@@ -24,7 +24,7 @@ def parsed(*values: str) -> Any:
     return found[0]
 
 
-def test_values_are_json_or_else_text() -> None:
+def test_values_are_json_or_text() -> None:
     assert parsed("a=8", "b=[1, 2.5]", "c=true", "d=null", "e=frozen", "f=x=y", "g=8,16") == {
         "a": 8,
         "b": [1, 2.5],
@@ -37,7 +37,7 @@ def test_values_are_json_or_else_text() -> None:
 
 
 @pytest.mark.parametrize("value", ["sizes", "=8", "two words=8"])
-def test_what_is_no_argument_is_refused(value: str) -> None:
+def test_invalid_argument_is_rejected(value: str) -> None:
     with pytest.raises(click.BadParameter, match="expected NAME=VALUE, got"):
         parsed(value)
 
@@ -55,7 +55,7 @@ def test_what_is_no_argument_is_refused(value: str) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [TypeError, ValueError])
-def test_text_that_was_meant_as_a_value(text: str, advice: str, kind: type[Exception]) -> None:
+def test_text_value_with_json_hint(text: str, advice: str, kind: type[Exception]) -> None:
     with (
         pytest.raises(click.BadParameter) as caught,
         explain_builder_arguments(parsed(f"sizes={text}", "norm=frozen")),
@@ -67,7 +67,7 @@ def test_text_that_was_meant_as_a_value(text: str, advice: str, kind: type[Excep
     assert "frozen" not in message
 
 
-def test_errors_about_anything_else_stay_as_they_are() -> None:
+def test_other_errors_are_unchanged() -> None:
     for error in (
         ValueError("sizes of images: expected two"),
         TypeError("resize"),
@@ -80,7 +80,7 @@ def test_errors_about_anything_else_stay_as_they_are() -> None:
         assert caught.value is error
 
 
-def test_a_value_that_was_json_is_not_explained() -> None:
+def test_value_that_was_json_is_not_explained() -> None:
     with (
         pytest.raises(click.BadParameter) as caught,
         explain_builder_arguments({"size": 8}),

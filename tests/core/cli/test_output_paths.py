@@ -28,7 +28,7 @@ def write(images: tuple[str, ...], data: Path, results: Path, output: Path) -> N
     ],
 )
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_file_that_another_argument_names_is_not_overwritten(
+def test_file_that_another_argument_names_is_not_overwritten(
     tmp_path: Path, others: tuple[str, ...], name: str, exists: bool
 ) -> None:
     if exists:
@@ -43,14 +43,14 @@ def test_a_file_that_another_argument_names_is_not_overwritten(
     assert not exists or (tmp_path / "a.json").read_text(encoding="utf-8") == "{}"
 
 
-def test_a_link_to_the_file_is_the_file(tmp_path: Path) -> None:
+def test_link_to_the_file_is_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}", encoding="utf-8")
     (tmp_path / "link.json").symlink_to(tmp_path / "a.json")
     given = ["--data", str(tmp_path / "link.json"), "--output", str(tmp_path / "a.json")]
     assert CliRunner().invoke(write, given).exit_code == 2
 
 
-def test_a_link_to_the_folder_of_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
+def test_link_to_the_folder_of_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
     one, other = tmp_path / "folder" / "a.json", tmp_path / "link" / "a.json"
@@ -58,6 +58,6 @@ def test_a_link_to_the_folder_of_a_file_that_does_not_exist_yet(tmp_path: Path) 
     assert CliRunner().invoke(write, given).exit_code == 2
 
 
-def test_a_file_of_its_own_may_be_written(tmp_path: Path) -> None:
+def test_file_of_its_own_may_be_written(tmp_path: Path) -> None:
     arguments = ["x.png", "--data", str(tmp_path / "d.json"), "--output", str(tmp_path / "o.json")]
     assert CliRunner().invoke(write, arguments).exit_code == 0

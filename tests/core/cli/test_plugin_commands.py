@@ -57,7 +57,7 @@ def toy(environment):
 
 
 @pytest.mark.slow
-def test_a_plugin_without_a_fault(toy, capsys) -> None:
+def test_plugin_without_a_fault(toy, capsys) -> None:
     code, out, err = run(capsys, "check-plugin", "toy", "--model", "g*")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -72,7 +72,7 @@ def test_a_plugin_without_a_fault(toy, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_a_fault_is_shown_with_what_to_do(toy, capsys) -> None:
+def test_failed_check_is_shown_with_hint(toy, capsys) -> None:
     code, out, err = run(capsys, "check-plugin", "toy")
     assert (code, err) == (1, "")
     lines = out.splitlines()
@@ -114,7 +114,7 @@ def test_bad_input(toy, capsys, arguments, message) -> None:
 
 
 @pytest.mark.slow
-def test_a_plugin_that_cannot_be_loaded(environment, capsys) -> None:
+def test_plugin_that_cannot_be_loaded(environment, capsys) -> None:
     environment.add("toy", plugin="raise RuntimeError('sad')")
     code, out, err = run(capsys, "check-plugin", "toy")
     assert (code, err) == (1, "")
@@ -127,7 +127,7 @@ def test_a_plugin_that_cannot_be_loaded(environment, capsys) -> None:
 # --- new-plugin --------------------------------------------------------------------------
 
 
-def test_a_new_plugin(environment, capsys, tmp_path, monkeypatch) -> None:
+def test_new_plugin(environment, capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, "new-plugin", "tiny")
     assert (code, err) == (0, "")
@@ -141,7 +141,7 @@ def test_a_new_plugin(environment, capsys, tmp_path, monkeypatch) -> None:
     assert (tmp_path / "tiny" / "src" / "tiny" / "network.py").is_file()
 
 
-def test_a_new_plugin_elsewhere_with_another_model(environment, capsys, tmp_path) -> None:
+def test_new_plugin_elsewhere_with_another_model(environment, capsys, tmp_path) -> None:
     folder = tmp_path / "elsewhere"
     code, out, _ = run(
         capsys, "new-plugin", "tiny", "--directory", str(folder), "--model", "wee_net"
@@ -160,7 +160,7 @@ def test_a_new_plugin_elsewhere_with_another_model(environment, capsys, tmp_path
         (("tiny", "--directory", "full"), "full is not empty"),
     ],
 )
-def test_a_new_plugin_that_cannot_be(
+def test_new_plugin_rejects_invalid_names(
     toy, capsys, tmp_path, monkeypatch, arguments, message
 ) -> None:
     work = tmp_path / "work"

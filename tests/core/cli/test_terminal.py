@@ -54,7 +54,7 @@ def chatty(environment):
     "arguments",
     [["models"], ["info", "tiny_net"], ["plugins"], ["summary", "tiny_net"], ["tiny"]],
 )
-def test_what_a_plugin_prints_does_not_spoil_json(chatty, capsys, arguments) -> None:
+def test_plugin_prints_do_not_break_json(chatty, capsys, arguments) -> None:
     assert main([*arguments, "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)
@@ -87,7 +87,7 @@ def test_control_characters_reach_no_terminal(environment, capsys) -> None:
     assert "\\x1b[31mred" in capsys.readouterr().err
 
 
-def test_a_pipe_that_nobody_reads_ends_in_silence(environment, monkeypatch, capfd) -> None:
+def test_broken_pipe_exits_silently(environment, monkeypatch, capfd) -> None:
     read, write = os.pipe()
     os.close(read)
     with open(write, "w") as stream:
@@ -97,7 +97,7 @@ def test_a_pipe_that_nobody_reads_ends_in_silence(environment, monkeypatch, capf
     assert capfd.readouterr().err == ""
 
 
-def test_a_pipe_of_something_else_is_an_error(environment, monkeypatch, capsys) -> None:
+def test_pipe_of_something_else_is_an_error(environment, monkeypatch, capsys) -> None:
     def broken(*arguments, **options):
         raise BrokenPipeError(32, "Broken pipe")
 
@@ -107,7 +107,7 @@ def test_a_pipe_of_something_else_is_an_error(environment, monkeypatch, capsys) 
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
-def test_a_full_disk_is_an_error(environment, monkeypatch, capsys) -> None:
+def test_full_disk_is_an_error(environment, monkeypatch, capsys) -> None:
     with open("/dev/full", "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert main(["--help"]) == 2

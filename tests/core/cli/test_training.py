@@ -19,12 +19,12 @@ from lucid.cli.training import best_line
         (None, "no best mAP, it was NaN after every epoch; BEST was not written"),
     ],
 )
-def test_the_last_line_of_a_training(best: float | None, line: str, tmp_path: Path) -> None:
+def test_best_line(best: float | None, line: str, tmp_path: Path) -> None:
     weights = tmp_path / "best"
     weights.touch()
     assert best_line("mAP", best, weights, "the boxes") == line.replace("BEST", str(weights))
 
 
-def test_a_best_model_that_is_gone(tmp_path: Path) -> None:
+def test_missing_best_model(tmp_path: Path) -> None:
     assert "best mAP 0.5000: " in (line := best_line("mAP", 0.5, tmp_path / "best", "x"))
     assert "removed or moved" in line

@@ -32,7 +32,7 @@ def test_numbers_and_arrays_become_tensors(samples, dtype, values):
     assert batch.tolist() == values
 
 
-def test_a_batch_has_memory_of_its_own():
+def test_batches_do_not_share_memory():
     sample = np.zeros(2, np.float32)
     default_collate([sample]).data[:] = 1
     assert sample.tolist() == [0, 0]
@@ -73,7 +73,7 @@ def test_named_tuples_keep_their_names():
         ([], "at least one sample"),
     ],
 )
-def test_samples_that_differ_are_refused_with_the_place(samples, message):
+def test_samples_that_differ_are_rejected_with_the_place(samples, message):
     with pytest.raises(ValueError, match=message):
         default_collate(samples)
 
@@ -87,7 +87,7 @@ def test_samples_that_differ_are_refused_with_the_place(samples, message):
         ([{"a": 1}, [1]], "a mapping (dict)", "sample 1 is a sequence (list)"),
     ],
 )
-def test_samples_of_different_kinds_are_refused(samples, first, second):
+def test_samples_of_different_kinds_are_rejected(samples, first, second):
     with pytest.raises(TypeError) as caught:
         default_collate(samples)
     assert first in str(caught.value)
@@ -95,7 +95,7 @@ def test_samples_of_different_kinds_are_refused(samples, first, second):
     assert "collate=" in str(caught.value)
 
 
-def test_samples_of_an_unknown_kind_are_refused():
+def test_samples_of_an_unknown_kind_are_rejected():
     with pytest.raises(TypeError, match=r"object\[1\]; .*collate="):
         default_collate([(1, object())])
 
@@ -108,7 +108,7 @@ def test_gradients_flow_back_to_the_samples():
     assert leaf.grad.tolist() == [3, 6]
 
 
-def test_a_loader_keeps_the_graph_of_a_tensor_dataset():
+def test_loader_keeps_the_graph_of_a_tensor_dataset():
     leaf = lucid.tensor([[1.0], [2.0], [3.0]], requires_grad=True)
     for x, y in DataLoader(TensorDataset(leaf, np.array([2, 3, 4])), batch_size=2):
         (x[:, 0] * y).sum().backward()

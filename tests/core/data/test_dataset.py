@@ -7,12 +7,12 @@ import lucid
 from lucid.data import Dataset, Subset, TensorDataset
 
 
-def test_a_dataset_needs_a_length_and_samples():
+def test_dataset_needs_a_length_and_samples():
     with pytest.raises(TypeError, match="abstract"):
         Dataset()
 
 
-def test_a_dataset_ends_after_its_last_sample():
+def test_dataset_ends_after_its_last_sample():
     class Squares(Dataset):
         def __len__(self):
             return 4
@@ -23,7 +23,7 @@ def test_a_dataset_ends_after_its_last_sample():
     assert list(Squares()) == [0, 1, 4, 9]
 
 
-def test_a_subset_takes_samples_by_number_in_its_own_order():
+def test_subset_takes_samples_by_number_in_its_own_order():
     subset = Subset("abcd", np.array([3, 0, 3, -2]))
     assert len(subset) == 4
     assert list(subset) == ["d", "a", "d", "c"]
@@ -31,7 +31,7 @@ def test_a_subset_takes_samples_by_number_in_its_own_order():
 
 
 @pytest.mark.parametrize("index", [4, -5])
-def test_a_subset_refuses_indices_out_of_range(index):
+def test_subset_rejects_indices_out_of_range(index):
     with pytest.raises(IndexError, match=rf"index {index} .* 4 samples \(indices\[1\]\)"):
         Subset("abcd", [0, index])
 
@@ -44,7 +44,7 @@ def test_subsets_nest_and_negative_indices_count_from_the_end_of_the_subset():
     assert outer.indices == [9, 0, 9, 0]
 
 
-def test_a_negative_index_reaches_a_dataset_that_knows_none():
+def test_negative_index_is_resolved_by_the_subset():
     class Squares(Dataset):
         def __len__(self):
             return 4
@@ -62,7 +62,7 @@ def test_booleans_are_a_mask(kind):
 
 
 @pytest.mark.parametrize("mask", [[True, False], [True] * 5, [True, 0, 1, 2]])
-def test_a_mask_of_another_length_or_with_numbers_is_refused(mask):
+def test_mask_of_another_length_or_with_numbers_is_rejected(mask):
     with pytest.raises(IndexError, match=f"mask of 4 booleans, got .*{len(mask)}"):
         Subset("abcd", mask)
 
@@ -75,13 +75,13 @@ def test_indices_may_be_any_iterable_of_integers(kind):
 @pytest.mark.parametrize(
     "indices", [[0, 1.9], np.array([0, 1.9]), lucid.tensor([0, 1.5]), ["0", "1"], [[0, 1]]]
 )
-def test_indices_that_are_no_integers_are_refused(indices):
+def test_indices_that_are_no_integers_are_rejected(indices):
     with pytest.raises(TypeError, match=r"integer indices, got .*\(indices\["):
         Subset("abcd", indices)
 
 
 @pytest.mark.parametrize("dataset", [iter("abcd"), {1, 2}])
-def test_a_subset_needs_a_dataset_with_length_and_samples(dataset):
+def test_subset_needs_a_dataset_with_length_and_samples(dataset):
     with pytest.raises(TypeError, match=f"Subset expected .* got {type(dataset).__name__} without"):
         Subset(dataset, [0])
 
@@ -104,6 +104,6 @@ def test_rows_of_unequal_arrays_are_no_samples(arrays):
 
 
 @pytest.mark.parametrize("indices", [2, None, 1.5, np.array(2), lucid.tensor(2)])
-def test_a_subset_of_something_else_than_indices_names_the_remedy(indices):
+def test_subset_of_something_else_than_indices_names_the_remedy(indices):
     with pytest.raises(TypeError, match=r"Subset expected a sequence of indices.*range\(n\)"):
         Subset("abcd", indices)

@@ -14,7 +14,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_result_is_valid_for_one_size_and_time(tmp_path: Path) -> None:
+def test_result_is_valid_for_one_size_and_time(tmp_path: Path) -> None:
     file, other = tmp_path / "a", tmp_path / "b"
     file.write_text("abc")
     other.write_text("abcd")
@@ -29,7 +29,7 @@ def test_a_result_is_valid_for_one_size_and_time(tmp_path: Path) -> None:
     assert again.get(file, file.stat()) is None
 
 
-def test_folders_that_were_not_used_for_long_are_removed(tmp_path: Path, cache: Path) -> None:
+def test_old_caches_are_removed(tmp_path: Path, cache: Path) -> None:
     file = tmp_path / "a"
     file.touch()
     for number in range(70):
@@ -38,7 +38,7 @@ def test_folders_that_were_not_used_for_long_are_removed(tmp_path: Path, cache: 
     assert FileCache("k", tmp_path / "69").get(file, file.stat()) == 69
 
 
-def test_without_a_place_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a"
     file.touch()
     monkeypatch.setenv("LUCID_CACHE_DIR", str(file))

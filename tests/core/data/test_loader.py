@@ -41,14 +41,14 @@ def in_a_row(loader):
         (0, 5, False, []),
     ],
 )
-def test_a_dataset_is_cut_into_batches(size, batch_size, drop_last, batches):
+def test_batches_cover_the_dataset(size, batch_size, drop_last, batches):
     loader = DataLoader(range(size), batch_size, drop_last=drop_last)
     assert len(loader) == len(batches)
     assert numbers(loader) == batches
     assert numbers(loader) == batches
 
 
-def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
+def test_each_epoch_has_a_seeded_order():
     first = DataLoader(range(50), 8, shuffle=True, seed=3)
     epochs = [in_a_row(first) for _ in range(3)]
     assert all(sorted(order) == list(range(50)) for order in epochs)
@@ -59,7 +59,7 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
     assert in_a_row(other) not in epochs
 
 
-def test_the_seed_comes_from_lucid_random_if_none_is_given():
+def test_seed_comes_from_lucid_random_if_none_is_given():
     lucid.random.seed(11)
     first = DataLoader(range(50), 8, shuffle=True)
     second = DataLoader(range(50), 8, shuffle=True)
@@ -68,7 +68,7 @@ def test_the_seed_comes_from_lucid_random_if_none_is_given():
     assert DataLoader(range(50)).seed == first.seed
 
 
-def test_every_sample_has_random_numbers_of_its_own_in_every_epoch():
+def test_each_sample_has_its_own_seed_per_epoch():
     whole = [DataLoader(Noisy(6), 6, seed=1), DataLoader(Noisy(6), 4, shuffle=True, seed=1)]
     drawn = []
     for loader in whole:
@@ -83,7 +83,7 @@ def test_every_sample_has_random_numbers_of_its_own_in_every_epoch():
     np.testing.assert_array_equal(drawn[1], drawn[3])
 
 
-def test_the_default_generator_goes_on_as_if_nothing_was_loaded():
+def test_default_generator_is_restored():
     lucid.random.seed(5)
     expected = lucid.random.rand(4).tolist()
     lucid.random.seed(5)
@@ -97,7 +97,7 @@ def test_collate_makes_the_batches():
     assert list(DataLoader("abc", 2, collate="".join)) == ["ab", "c"]
 
 
-def test_leaving_an_epoch_early_ends_it():
+def test_abandoned_epoch_ends():
     loader = DataLoader(range(20), 4, shuffle=True, seed=0)
     reference = DataLoader(range(20), 4, shuffle=True, seed=0)
     epochs = [numbers(reference) for _ in range(2)]
@@ -105,7 +105,7 @@ def test_leaving_an_epoch_early_ends_it():
     assert numbers(loader) == epochs[1]
 
 
-def test_an_older_iteration_goes_on_and_does_not_move_the_state():
+def test_older_iteration_does_not_change_the_state():
     loader = DataLoader(range(6), 2)
     assert loader.batch_size == 2
     older = iter(loader)
@@ -121,7 +121,7 @@ def test_an_older_iteration_goes_on_and_does_not_move_the_state():
 
 
 @pytest.mark.parametrize("taken", [0, 1, 4, 5])
-def test_a_loader_continues_where_the_state_was_taken(taken):
+def test_loader_resumes_from_a_state(taken):
     reference = DataLoader(Noisy(18), 4, shuffle=True, seed=9)
     list(reference)
     everything = [batch for _ in range(2) for batch in reference]
@@ -144,7 +144,7 @@ def test_a_loader_continues_where_the_state_was_taken(taken):
         np.testing.assert_array_equal(noise.numpy(), expected_noise.numpy())
 
 
-def test_between_epochs_a_state_may_go_to_another_batch_size_but_not_within_one():
+def test_batch_size_may_change_between_epochs_only():
     loader = DataLoader(range(10), 4)
     iterator = iter(loader)
     next(iterator)
@@ -169,7 +169,7 @@ def test_between_epochs_a_state_may_go_to_another_batch_size_but_not_within_one(
         ({"seed": -1}, "seed.* got -1"),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message):
+def test_bad_arguments_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         DataLoader(range(3), **arguments)
 
@@ -185,14 +185,14 @@ def test_bad_arguments_are_refused(arguments, message):
         (Noisy, r"the class Noisy; create an instance: Noisy\("),
     ],
 )
-def test_what_has_no_length_or_samples_is_no_dataset(dataset, missing):
+def test_dataset_needs_len_and_getitem(dataset, missing):
     expected = f"got {missing}" if missing else "a length: len"
     with pytest.raises(TypeError, match=f"DataLoader expected .*{expected}"):
         DataLoader(dataset)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_a_dataset_that_grows_or_shrinks_is_read_as_it_is_when_an_epoch_begins(shuffle):
+def test_dataset_length_is_read_at_each_epoch(shuffle):
     data = [0, 1]
     loader = DataLoader(data, 2, shuffle=shuffle, seed=0)
     data.append(2)
@@ -208,7 +208,7 @@ def test_a_dataset_that_grows_or_shrinks_is_read_as_it_is_when_an_epoch_begins(s
     assert in_a_row(loader) == [0]
 
 
-def test_an_epoch_is_not_continued_over_a_dataset_that_changed():
+def test_resume_within_an_epoch_rejects_a_changed_dataset():
     data = list(range(8))
     loader = DataLoader(data, 2, seed=0)
     iterator = iter(loader)
@@ -224,7 +224,7 @@ def test_an_epoch_is_not_continued_over_a_dataset_that_changed():
         iter(loader)
 
 
-def test_an_error_names_the_sample_by_its_index():
+def test_error_names_the_sample_by_its_index():
     class Broken(Noisy):
         def __getitem__(self, index):
             return 1 // (index - 3)
@@ -252,7 +252,7 @@ def shards(ranks, samples=26, batch_size=8, **options):
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-def test_ranks_share_every_batch_with_no_sample_twice_and_none_lost(ranks):
+def test_shards_cover_every_batch_once(ranks):
     whole = DataLoader(range(26), 8, shuffle=True, seed=3)
     loaders = shards(ranks)
     for _ in range(2):  # epochs
@@ -263,7 +263,7 @@ def test_ranks_share_every_batch_with_no_sample_twice_and_none_lost(ranks):
             assert max(sizes) - min(sizes) <= 1
 
 
-def test_shares_say_what_part_of_a_batch_a_rank_has():
+def test_shard_fraction():
     loaders = shards(4)
     assert [[k.shard_fraction(batch) for k in loaders] for batch in (0, 3)] == [
         [0.25] * 4,
@@ -271,7 +271,7 @@ def test_shares_say_what_part_of_a_batch_a_rank_has():
     ]
 
 
-def test_a_rank_without_a_sample_gets_one_that_counts_nothing():
+def test_rank_without_samples_gets_a_placeholder():
     loaders = shards(4)
     tails = [list(loader)[-1].tolist() for loader in loaders]
     assert [len(tail) for tail in tails] == [1, 1, 1, 1]
@@ -279,7 +279,7 @@ def test_a_rank_without_a_sample_gets_one_that_counts_nothing():
 
 
 @pytest.mark.slow
-def test_workers_make_the_part_of_their_rank():
+def test_workers_load_the_shard_of_their_rank():
     loader = shards(2, workers=1)[1]
     try:
         made = [batch.tolist() for batch in loader]
@@ -288,7 +288,7 @@ def test_workers_make_the_part_of_their_rank():
     assert made == [batch.tolist() for batch in shards(2)[1]]
 
 
-def test_another_number_of_ranks_goes_on_in_the_middle_of_an_epoch():
+def test_resume_within_an_epoch_on_another_world_size():
     whole = [batch.tolist() for batch in DataLoader(range(26), 8, shuffle=True, seed=3)]
     before = shards(2)
     for loader in before:
@@ -308,7 +308,7 @@ def test_ranks_draw_numbers_of_their_own():
     assert seeds == [loader.rank_seed(1, 2) for loader in shards(3)]
 
 
-def test_shards_that_cannot_be_are_refused():
+def test_invalid_shards_raise():
     loader = DataLoader(range(9), 4)
     with pytest.raises(ValueError, match="expected a rank from 0 to 1, got 2"):
         loader.shard(2, 2)

@@ -32,7 +32,7 @@ def run(folder: Path, guard: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_script_without_guard_is_named_in_one_sentence(tmp_path: Path) -> None:
+def test_script_without_guard_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, "if True:")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("Traceback") == 1
@@ -42,7 +42,7 @@ def test_a_script_without_guard_is_named_in_one_sentence(tmp_path: Path) -> None
     assert "if __name__ == '__main__':" in last
 
 
-def test_a_script_with_guard(tmp_path: Path) -> None:
+def test_script_with_guard(tmp_path: Path) -> None:
     done = run(tmp_path, 'if __name__ == "__main__":')
     assert (done.returncode, done.stdout, done.stderr) == (0, "through\n", "")
 
@@ -60,5 +60,5 @@ def test_processes_that_import_the_script_end_before_they_do_anything(
     assert ended.value.code == NO_GUARD
 
 
-def test_a_guarded_program_passes() -> None:
+def test_guarded_script_passes() -> None:
     check_main_guard()

@@ -85,7 +85,7 @@ def test_every_kind_has_a_severity() -> None:
     assert {severity for severity, _ in KINDS.values()} == {"fatal", "error", "note"}
 
 
-def test_the_error_has_the_report_and_can_be_sent_to_other_ranks() -> None:
+def test_error_has_the_report_and_can_be_sent_to_other_ranks() -> None:
     with pytest.raises(InvalidDataError) as caught:
         filled(2).resolve("raise")
     again = pickle.loads(pickle.dumps(caught.value))
@@ -93,7 +93,7 @@ def test_the_error_has_the_report_and_can_be_sent_to_other_ranks() -> None:
     assert again.report.counts == {"bad-bbox": 2}
 
 
-def test_whether_training_accepts_it() -> None:
+def test_verdict() -> None:
     for errors, expected in ((0, (True, True)), (5, (False, True)), (6, (False, False))):
         report = filled(errors)
         assert (report.usable, report.usable_with_skip_invalid) == expected

@@ -19,7 +19,7 @@ def report() -> DataReport:
     return found
 
 
-def test_a_table_fits_a_terminal() -> None:
+def test_table_fits_a_terminal() -> None:
     lines = table_lines(report())
     assert lines[0] == "train.json: 1,500 images, 40 annotations, 13 classes"
     assert f"{'CLASS':40}  OBJECTS  CROWD" in lines
@@ -34,7 +34,7 @@ def test_a_table_fits_a_terminal() -> None:
     assert "--skip-invalid would skip 1 of 1,500 images and 12 of 40" in " ".join(lines)
 
 
-def test_a_few_lines_say_the_same_in_short() -> None:
+def test_brief_report() -> None:
     assert brief_lines(report()) == [
         "data        train.json: 1,500 images, 40 annotations, 13 classes",
         "classes     class 0 0, class 1 1, class 2 2, class 3 3, class 4 4, class 5 5,",

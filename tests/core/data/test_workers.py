@@ -57,7 +57,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(datasets, make, workers)
                 batch[key].data[:] = 0  # may be written into
 
 
-def test_a_loader_with_workers_continues_where_the_state_was_taken(datasets, make):
+def test_loader_with_workers_resumes_from_a_state(datasets, make):
     whole = [batch["noise"].tolist() for batch in make(datasets.Noisy(20), 4, seed=2)]
     first = make(datasets.Noisy(20), 4, seed=2, workers=2)
     iterator = iter(first)
@@ -67,14 +67,14 @@ def test_a_loader_with_workers_continues_where_the_state_was_taken(datasets, mak
     assert [batch["noise"].tolist() for batch in second] == whole[2:]
 
 
-def test_iterations_that_are_left_early_block_nobody(datasets, make):
+def test_abandoned_iterations_do_not_block(datasets, make):
     loader = make(datasets.Big(), 2, workers=2, prefetch=3)
     for _ in range(4):
         assert next(iter(loader))[0, 0].item() == 0
     assert [batch[0, 0].item() for batch in loader] == [0, 2, 4, 6, 8, 10]
 
 
-def test_workers_live_from_epoch_to_epoch_until_closed(datasets, make):
+def test_workers_persist_between_epochs(datasets, make):
     loader = make(datasets.Elsewhere(), 1, workers=2)
     first, second = ({batch[0].item() for batch in loader} for _ in range(2))
     assert first == second
@@ -98,7 +98,7 @@ def test_generators_of_python_and_numpy_are_distinct_and_repeatable_in_workers(d
     assert len(set(drawn[0])) == len(drawn[0]) == 2 * 8 * 2
 
 
-def test_an_error_in_a_worker_arrives_with_its_traceback(datasets, make):
+def test_error_in_a_worker_arrives_with_its_traceback(datasets, make):
     loader = make(datasets.Failing("raise"), 1, workers=2)
     taken = []
     with pytest.raises(KeyError, match="no such sample") as caught:
@@ -126,18 +126,18 @@ def test_unusual_errors_arrive_too(datasets, make, how, error, message):
     assert "loader_datasets.py" in caught.value.__notes__[-1]
 
 
-def test_a_batch_that_cannot_be_sent_is_an_error(datasets, make):
+def test_unpicklable_batch_raises(datasets, make):
     loader = make(datasets.Failing("lambda"), 1, workers=1, collate=datasets.as_list)
     with pytest.raises((AttributeError, TypeError, RuntimeError), match=r"(?i)pickle"):
         list(loader)
 
 
-def test_a_dataset_that_cannot_be_sent_is_an_error(make):
+def test_dataset_that_cannot_be_sent_is_an_error(make):
     with pytest.raises(TypeError, match=r"picklable.*workers=0"):
         list(make([lambda: None], workers=1))
 
 
-def test_a_dataset_that_cannot_be_unpacked_is_an_error(datasets, make):
+def test_dataset_that_cannot_be_unpacked_is_an_error(datasets, make):
     with pytest.raises(FileNotFoundError, match="the images are gone"):
         list(make(datasets.Unloadable(), workers=2))
 
@@ -157,7 +157,7 @@ def test_workers_see_a_dataset_that_grew(make):
     assert [batch.tolist() for batch in loader] == [[0], [1], [2]]
 
 
-def test_a_worker_that_dies_is_an_error_at_once_and_replaced_next_time(datasets, make):
+def test_dead_worker_raises_and_is_replaced(datasets, make):
     loader = make(datasets.Failing("die"), 1, workers=2)
     start = time.monotonic()
     for _ in range(2):
@@ -166,7 +166,7 @@ def test_a_worker_that_dies_is_an_error_at_once_and_replaced_next_time(datasets,
     assert time.monotonic() - start < 30
 
 
-def test_a_worker_that_leaves_is_an_error_with_its_exit_code(datasets, make):
+def test_worker_exit_code_is_in_the_error(datasets, make):
     with pytest.raises(RuntimeError, match=r"worker 0 .* ended with exit code 7$"):
         list(make(datasets.Failing("leave"), 1, workers=1))
 
@@ -192,7 +192,7 @@ def test_closing_does_not_wait_for_a_busy_worker(datasets, make, monkeypatch, tm
     assert process.exitcode == -expected
 
 
-def test_a_forked_child_starts_workers_of_its_own(datasets, make):
+def test_forked_child_starts_its_own_workers(datasets, make):
     loader = make(datasets.Elsewhere(), 1, workers=1)
     ours = {batch[0].item() for batch in loader}
     child = os.fork()
@@ -297,7 +297,7 @@ def test_workers_end_when_the_program_is_killed(start):
     assert errors == ""
 
 
-def test_a_script_without_guard_is_told_so(start):
+def test_script_without_guard_raises(start):
     program = start(
         """
         from loader_datasets import Noisy
@@ -311,7 +311,7 @@ def test_a_script_without_guard_is_told_so(start):
     assert "if __name__ == '__main__'" in errors.splitlines()[-1]
 
 
-def test_a_program_that_ends_with_workers_running_ends(start):
+def test_program_that_ends_with_workers_running_ends(start):
     program = start(
         """
         from loader_datasets import Big
@@ -337,7 +337,7 @@ def test_nothing_is_started_before_the_first_batch(monkeypatch):
     assert list(DataLoader([], workers=2)) == []
 
 
-def test_a_batch_with_a_graph_does_not_leave_a_worker(datasets, make):
+def test_worker_rejects_a_batch_with_a_graph(datasets, make):
     samples = [lucid.ones(2, requires_grad=True)]
     with pytest.raises(ValueError, match=r"shape \(1, 2\).*detach.*workers=0"):
         next(iter(make(samples, workers=1)))

@@ -34,16 +34,16 @@ def told(*sources: str) -> tuple[list[str], list[str]]:
     return list(find_files(sources, SUFFIXES, sentences.append)), sentences
 
 
-def test_a_directory_with_all_below_it(folder):
+def test_directory_is_searched_recursively(folder):
     # A link to nothing is there as well: reading it will say what is wrong with it.
     assert found("in") == ["in/a.JPG", "in/b.png", "in/broken.png", "in/sub/c.jpg"]
 
 
-def test_a_file_is_taken_whatever_it_is_called(folder):
+def test_file_with_any_suffix_is_used(folder):
     assert found("in/notes.txt", "in/b.png") == ["in/notes.txt", "in/b.png"]
 
 
-def test_a_pattern(folder):
+def test_pattern(folder):
     assert found("in/*.png") == ["in/b.png", "in/broken.png"]
     assert found("in/**/*.[jJ][pP][gG]") == ["in/a.JPG", "in/sub/c.jpg"]
     assert found("in/**") == [
@@ -51,19 +51,19 @@ def test_a_pattern(folder):
     ]  # fmt: skip
 
 
-def test_a_file_whose_name_looks_like_a_pattern(folder):
+def test_file_whose_name_looks_like_a_pattern(folder):
     Path("in/[1].png").touch()
     assert found("in/[1].png") == ["in/[1].png"]
 
 
-def test_a_list(folder):
+def test_list(folder):
     Path("list.txt").write_text("in/b.png\n\nin/sub\nin/*.JPG")
     assert found("@list.txt") == ["in/b.png", "in/sub/c.jpg", "in/a.JPG"]
     Path("@odd.png").touch()
     assert found("@odd.png") == ["@odd.png"]
 
 
-def test_what_is_not_there_is_an_error_at_once(folder):
+def test_missing_source_raises_at_once(folder):
     for source, name in (("in/none.png", "in/none.png"), ("@none.txt", "none.txt")):
         with pytest.raises(FileNotFoundError) as error:
             find_files(["in", source], SUFFIXES)
@@ -73,7 +73,7 @@ def test_what_is_not_there_is_an_error_at_once(folder):
         found("@list.txt")
 
 
-def test_what_stands_for_no_file_is_an_error(folder):
+def test_source_without_files_raises(folder):
     with pytest.raises(ValueError, match=r"in/e: expected images.*1 \.md"):
         found("in/e")
     Path("empty").mkdir()
@@ -83,7 +83,7 @@ def test_what_stands_for_no_file_is_an_error(folder):
         found("in/*.gif")
 
 
-def test_files_come_one_after_another(folder):
+def test_files_are_yielded_lazily(folder):
     """The second source is not looked into before the first is through."""
     files = find_files(["in/b.png", "in"], SUFFIXES)
     assert next(files) == "in/b.png"
@@ -117,7 +117,7 @@ def test_linked_directories_are_searched_once(folder):
     assert sorted(Path(file).name for file in files) == ["1.png", "2.png", "b.png", "broken.png"]
 
 
-def test_a_link_to_a_directory_around_it_is_not_followed(folder):
+def test_link_to_a_parent_directory_is_not_followed(folder):
     Path("outside.png").touch()
     os.symlink("../..", "in/sub/up")
     files, sentences = told("in")
@@ -129,7 +129,7 @@ def test_a_link_to_a_directory_around_it_is_not_followed(folder):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_a_pipe_is_passed_over(folder):
+def test_pipe_is_skipped(folder):
     os.mkfifo("in/pipe.png")
     files, (sentence,) = told("in")
     assert "in/pipe.png" not in files
@@ -151,7 +151,7 @@ def locked(folder, monkeypatch):
     return "in/locked"
 
 
-def test_a_directory_that_cannot_be_read_is_named(locked):
+def test_unreadable_directory_is_named(locked):
     for source, count in (("in", 4), ("in/**/*.png", 2), ("in/*/*.jpg", 1)):
         files, sentences = told(source)
         assert len(files) == count
@@ -169,7 +169,7 @@ def test_a_directory_that_cannot_be_read_is_named(locked):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le-bom"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_a_list_as_editors_save_it(folder, encoding, ends):
+def test_list_as_editors_save_it(folder, encoding, ends):
     Path("in/é.png").touch()
     text = f"# photos{ends}in/b.png{ends}{ends}  \t{ends}in/é.png  {ends}in/a.JPG"
     data = b"\xff\xfe" + text.encode("utf-16-le") if "bom" in encoding else text.encode(encoding)
@@ -177,7 +177,7 @@ def test_a_list_as_editors_save_it(folder, encoding, ends):
     assert found("@list.txt") == ["in/b.png", "in/é.png", "in/a.JPG"]
 
 
-def test_a_list_from_a_pipe_is_read_whole(folder):
+def test_list_from_a_pipe_is_read_whole(folder):
     Path("in/b.png").touch()
     names = ["in/b.png"] * 2000  # more than one block of reading
     reader, writer = os.pipe()
@@ -198,7 +198,7 @@ def test_odd_names_in_a_list(folder):
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", " \r\n", "# nothing yet\n", "\ufeff"])
-def test_a_list_of_nothing(folder, text):
+def test_empty_list_raises(folder, text):
     Path("list.txt").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"list\.txt: expected a list with one path"):
         found("in/b.png", "@list.txt")

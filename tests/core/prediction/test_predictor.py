@@ -13,7 +13,7 @@ import pytest
 from lucid import WeightFileError
 
 
-def test_a_record_for_each_image_in_order(toy, weights, images):
+def test_record_for_each_image_in_order(toy, weights, images):
     records = toy.ToyPredictor(weights, offset=1)(images)
     assert [record["image"] for record in records] == images
     assert records[0] == {"image": images[0], "values": [1, 11], "together": 5}
@@ -36,7 +36,7 @@ def test_only_images_of_one_shape_go_together(toy, weights):
     assert [record["values"][0] for record in records] == [0, 10, 20, 30, 40]
 
 
-def test_a_fault_in_a_batch_is_that_of_one_image(toy, weights):
+def test_error_in_a_batch_is_assigned_to_its_image(toy, weights):
     records = toy.ToyPredictor(weights)([np.ones(2), np.full(2, -1), np.zeros(2)])
     assert records[1] == {"error": "a number is negative"}
     assert [records[0]["values"], records[2]["values"]] == [[10, 10], [0, 0]]
@@ -46,7 +46,7 @@ def test_no_images(toy, weights):
     assert toy.ToyPredictor(weights)([]) == []
 
 
-def test_paths_are_of_the_directory_where_it_was_made(toy, weights, images, tmp_path, monkeypatch):
+def test_paths_are_relative_to_the_original_directory(toy, weights, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     predictor = toy.ToyPredictor("model.txt")
     monkeypatch.chdir(os.sep)
@@ -54,12 +54,12 @@ def test_paths_are_of_the_directory_where_it_was_made(toy, weights, images, tmp_
     assert record == {"image": "1.txt", "values": [10, 10], "together": 1}
 
 
-def test_weights_that_are_not_there(toy, tmp_path):
+def test_missing_weights_file(toy, tmp_path):
     with pytest.raises(FileNotFoundError):
         toy.ToyPredictor(tmp_path / "none.txt")
 
 
-def test_a_copy_carries_no_model_and_opens_it_once_in_a_process(toy, weights, images):
+def test_unpickled_predictors_share_one_model(toy, weights, images):
     predictor = toy.ToyPredictor(weights)
     first = predictor(images)
     assert len(toy.OPENED) == 1
@@ -70,7 +70,7 @@ def test_a_copy_carries_no_model_and_opens_it_once_in_a_process(toy, weights, im
     assert len(toy.OPENED) == 2  # the original's, and one for all copies
 
 
-def test_copies_of_two_models_are_told_apart(toy, weights, tmp_path):
+def test_models_of_two_predictors_are_separate(toy, weights, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("7")
     sent = [pickle.dumps(toy.ToyPredictor(path)) for path in (weights, other)]
@@ -80,7 +80,7 @@ def test_copies_of_two_models_are_told_apart(toy, weights, tmp_path):
     assert len(toy.OPENED) == 2
 
 
-def test_another_file_in_the_place_of_the_weights_is_refused(toy, weights):
+def test_changed_weights_file_is_rejected(toy, weights):
     sent = pickle.dumps(toy.ToyPredictor(weights))
     weights.write_text("11")
     with pytest.raises(WeightFileError, match=r"model\.txt on .*: expected SHA-256"):

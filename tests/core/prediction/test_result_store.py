@@ -28,7 +28,7 @@ def work(store: ResultStore, batch_size: int, batches: int = 1_000_000) -> list[
     return done
 
 
-def test_batches_are_the_images_in_order_each_once():
+def test_batches_have_each_image_once_in_order():
     with ResultStore(None, ABOUT) as store:
         store.add(["a", "b", "a", "c"])
         store.add(["c", "d", "e"])
@@ -46,7 +46,7 @@ def test_results_may_come_in_any_order(tmp_path):
     assert [result["image"] for result in report["images"]] == ["a", "b", "c", "d"]
 
 
-def test_the_report(tmp_path):
+def test_report(tmp_path):
     path = tmp_path / "r.json"
     with ResultStore(path, ABOUT) as store:
         store.add(["a", "bad", "c"])
@@ -61,7 +61,7 @@ def test_the_report(tmp_path):
     }
 
 
-def test_the_report_in_lines(tmp_path):
+def test_report_in_lines(tmp_path):
     with ResultStore(tmp_path / "r.jsonl", ABOUT) as store:
         store.add(["a", "bad"])
         work(store, 8)
@@ -71,7 +71,7 @@ def test_the_report_in_lines(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
-def test_what_is_only_for_others_can_be_left_out(tmp_path, name):
+def test_exclude_keys_from_the_report(tmp_path, name):
     with ResultStore(tmp_path / name, ABOUT) as store:
         store.add(["a", "bad"])
         work(store, 8)
@@ -81,14 +81,14 @@ def test_what_is_only_for_others_can_be_left_out(tmp_path, name):
     assert '{"image": "bad", "error": "bad"}' in text
 
 
-def test_a_report_of_nothing():
+def test_empty_report():
     with ResultStore(None, ABOUT) as store:
         assert json.loads("".join(store.lines())) == {**ABOUT, "images": [], "failed": []}
         with pytest.raises(ValueError, match="in memory"):
             store.finish()
 
 
-def test_resume_skips_what_is_done_and_tries_again_what_failed(tmp_path):
+def test_resume_skips_results_and_retries_failures(tmp_path):
     path = tmp_path / "r.json"
     with ResultStore(path, ABOUT) as store:
         store.add(["a", "bad", "c", "d", "e"])
@@ -126,12 +126,12 @@ def images_of(report):
     return {Path(r["image"]).name: r for r in content["images"] + content["failed"]}
 
 
-def test_a_report_says_how_large_images_were(finished):
+def test_report_says_how_large_images_were(finished):
     entries = images_of(finished)
     assert (entries["a"]["bytes"], "bytes" in entries["bad"]) == (3, False)
 
 
-def test_a_finished_report_is_completed(finished):
+def test_finished_report_is_completed(finished):
     folder = finished.parent
     before, written = finished.read_bytes(), finished.stat().st_mtime_ns
     with ResultStore(finished, ABOUT, resume=True) as store:
@@ -157,7 +157,7 @@ def test_a_finished_report_is_completed(finished):
     }
 
 
-def test_an_image_that_is_newer_than_its_report_has_changed(finished):
+def test_image_that_is_newer_than_its_report_has_changed(finished):
     image, written = finished.parent / "a", finished.stat().st_mtime_ns
     for moment, changed in ((written, 0), (written + 9, 1), (time.time_ns() + 10**15, 0)):
         os.utime(image, ns=(moment, moment))
@@ -166,14 +166,14 @@ def test_an_image_that_is_newer_than_its_report_has_changed(finished):
             assert store.changed == changed
 
 
-def test_an_image_that_is_gone_keeps_its_result(finished):
+def test_image_that_is_gone_keeps_its_result(finished):
     (finished.parent / "a").unlink()
     with ResultStore(finished, ABOUT, resume=True) as store:
         store.add([str(finished.parent / "a")])
         assert store.remaining() == {"new": 0, "changed": 0, "failed before": 1}
 
 
-def test_a_finished_report_of_something_else_is_refused(finished):
+def test_resume_rejects_other_settings(finished):
     before = finished.read_bytes()
     other = {**ABOUT, "sha256": "34", "threshold": 0.4, "weights": "elsewhere"}
     with pytest.raises(
@@ -189,7 +189,7 @@ def test_a_finished_report_of_something_else_is_refused(finished):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": 1, "failed": []}', "[1", '"x"'])
-def test_a_file_that_is_no_report_is_not_resumed(tmp_path, text):
+def test_resume_rejects_a_file_that_is_not_a_report(tmp_path, text):
     path = tmp_path / "r.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"r\.json: expected a report to resume, got another"):
@@ -207,7 +207,7 @@ def test_lines_that_are_no_records_are_not_resumed(tmp_path, entry):
     assert sorted(os.listdir(tmp_path)) == ["r.jsonl", "r.jsonl.run"]
 
 
-def test_an_image_that_changed_while_a_run_was_stopped(tmp_path):
+def test_image_that_changed_while_a_run_was_stopped(tmp_path):
     for name in "ab":
         (tmp_path / name).write_text("123")
     names = [str(tmp_path / name) for name in "ab"]
@@ -221,7 +221,7 @@ def test_an_image_that_changed_while_a_run_was_stopped(tmp_path):
         assert work(store, 2) == [(names[1],)]
 
 
-def test_an_unfinished_run_of_the_first_release_goes_on(tmp_path):
+def test_unfinished_run_of_the_first_release_resumes(tmp_path):
     with sqlite3.connect(tmp_path / "r.json.partial") as connection:
         connection.executescript(
             "CREATE TABLE run (description TEXT NOT NULL);"
@@ -247,19 +247,19 @@ def test_without_resume_an_unfinished_run_is_not_touched(tmp_path):
     assert (tmp_path / "r.json.partial").read_bytes() == before
 
 
-def test_resume_begins_where_nothing_was_begun(tmp_path):
+def test_resume_starts_a_new_run(tmp_path):
     with ResultStore(tmp_path / "r.json", ABOUT, resume=True) as store:
         assert store.count() == (0, 0, 0)
 
 
-def test_a_run_without_results_leaves_nothing(tmp_path):
+def test_run_without_results_leaves_nothing(tmp_path):
     with ResultStore(tmp_path / "r.json", ABOUT) as store:
         store.add("ab")
         assert os.listdir(tmp_path) != []
     assert os.listdir(tmp_path) == []
 
 
-def test_a_run_goes_on_as_it_began(tmp_path):
+def test_resume_rejects_another_description(tmp_path):
     path = tmp_path / "r.json"
     with ResultStore(path, ABOUT) as store:
         store.add("ab")
@@ -279,7 +279,7 @@ def test_one_writer_at_a_time(tmp_path):
         pass
 
 
-def test_a_file_that_is_no_run(tmp_path):
+def test_file_that_is_no_run(tmp_path):
     path = tmp_path / "r.json.partial"
     path.write_text("something else entirely, and not short" * 100)
     with pytest.raises(ValueError, match=r"r\.json\.partial: not an unfinished run"):
@@ -287,7 +287,7 @@ def test_a_file_that_is_no_run(tmp_path):
     assert path.read_text().startswith("something else")
 
 
-def test_results_are_there_after_a_crash(tmp_path):
+def test_results_survive_a_crash(tmp_path):
     """What was kept is on disk at once, before the store is closed."""
     with ResultStore(tmp_path / "r.json", ABOUT) as store:
         store.add("abc")
@@ -326,5 +326,5 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
     assert peak(30_000) < peak(3_000) + 100_000
 
 
-def test_singles():
+def test_split_batch():
     assert Batch((3, 5), ("a", "b")).split() == [Batch((3,), ("a",)), Batch((5,), ("b",))]

@@ -13,7 +13,7 @@ import lucid
 from lucid.prediction import predict_files
 
 
-def test_from_files_to_a_report(toy, weights, images, tmp_path):
+def test_predict_files_writes_a_report(toy, weights, images, tmp_path):
     report = tmp_path / "r.json"
     outcome = predict_files(toy.ToyPredictor(weights), [*images, images[0]], report, batch_size=2)
     assert (outcome.images, outcome.failed) == (5, 2)
@@ -24,7 +24,7 @@ def test_from_files_to_a_report(toy, weights, images, tmp_path):
     assert [failure["image"] for failure in found["failed"]] == [images[2], images[4]]
 
 
-def test_a_missing_folder_is_made_and_a_directory_refused(toy, weights, images, tmp_path):
+def test_missing_folder_is_made_and_a_directory_refused(toy, weights, images, tmp_path):
     report = tmp_path / "new" / "deep" / "r.jsonl"
     assert predict_files(toy.ToyPredictor(weights), images[:2], report).images == 2
     assert len(report.read_text().splitlines()) == 2
@@ -65,7 +65,7 @@ def test_stopped_and_resumed(toy, weights, images, tmp_path):
     assert report.read_text() == whole.read_text()
 
 
-def test_a_finished_report_is_completed(toy, weights, images, tmp_path):
+def test_finished_report_is_completed(toy, weights, images, tmp_path):
     report = tmp_path / "r.json"
     predict_files(toy.ToyPredictor(weights), images[:4], report)
     asked = []
@@ -79,7 +79,7 @@ def test_a_finished_report_is_completed(toy, weights, images, tmp_path):
     assert (outcome.images, outcome.failed) == (5, 2)
 
 
-def test_no_bar_where_nobody_watches(toy, weights, images, tmp_path, capsys):
+def test_no_progress_bar_without_terminal(toy, weights, images, tmp_path, capsys):
     predict_files(toy.ToyPredictor(weights), images, tmp_path / "r.json")
     assert capsys.readouterr() == ("", "")
     predict_files(toy.ToyPredictor(weights), images, tmp_path / "r.json", progress=True)
@@ -87,7 +87,7 @@ def test_no_bar_where_nobody_watches(toy, weights, images, tmp_path, capsys):
     assert "failed=2" in shown
 
 
-def test_a_batch_has_an_image(toy, weights, images, tmp_path):
+def test_batch_size_must_be_positive(toy, weights, images, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size.* got 0"):
         predict_files(toy.ToyPredictor(weights), images, tmp_path / "r.json", batch_size=0)
 

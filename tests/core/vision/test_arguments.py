@@ -39,13 +39,13 @@ IMAGE = np.zeros((3, 8, 8), np.float32)
         (np.zeros((3, 0, 7)), r"got shape \(3, 0, 7\)$"),
     ],
 )
-def test_an_image_of_another_form_is_refused_with_the_conversion(image: object, text: str) -> None:
+def test_image_of_another_form_is_rejected_with_the_conversion(image: object, text: str) -> None:
     for transform in (as_image, Resize(4), CenterCrop(4)):
         with pytest.raises(ValueError, match=text):
             transform(image)
 
 
-def test_a_tensor_is_an_image() -> None:
+def test_tensor_is_an_image() -> None:
     assert Resize(4)(lucid.zeros((3, 8, 8))).shape == (3, 4, 4)
 
 
@@ -59,7 +59,7 @@ def test_sizes_become_python_integers(size: object, expected: object) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, 4.0, True, "4", None, (4,), [4, 0], (4, 4, 4), (4, True)])
-def test_other_sizes_are_refused(size: object) -> None:
+def test_other_sizes_are_rejected(size: object) -> None:
     with pytest.raises(ValueError, match="size: expected a positive integer or a tuple of two"):
         as_size(size)
 
@@ -78,7 +78,7 @@ def test_other_sizes_are_refused(size: object) -> None:
         ),
     ],
 )
-def test_other_types_are_refused(make: Callable[[], object], text: str) -> None:
+def test_other_types_are_rejected(make: Callable[[], object], text: str) -> None:
     with pytest.raises(TypeError, match=text):
         make()
 
@@ -100,12 +100,12 @@ def test_other_types_are_refused(make: Callable[[], object], text: str) -> None:
         (lambda: preprocessing(resize_size="a"), "size: .* got 'a'"),
     ],
 )
-def test_other_numbers_are_refused(make: Callable[[], object], text: str) -> None:
+def test_other_numbers_are_rejected(make: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()
 
 
-def test_a_description_with_two_sides_is_read_back_from_json() -> None:
+def test_description_with_height_and_width_from_json() -> None:
     description = preprocessing(resize_size=(8, 6), crop_size=np.int64(4))
     transform = build_transform(json.loads(json.dumps(description)))
     assert transform(np.zeros((3, 20, 30), np.float32)).shape == (3, 4, 4)

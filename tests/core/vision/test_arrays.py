@@ -46,7 +46,7 @@ def test_values_outside_the_range_of_a_mode_are_an_error(values: np.ndarray, tex
         to_array(Image.fromarray(values))
 
 
-def test_an_image_without_pixels_is_an_error() -> None:
+def test_image_without_pixels_is_an_error() -> None:
     with pytest.raises(ImageError, match="0 x 4"):
         to_array(Image.new("RGB", (0, 4)))
 
@@ -94,7 +94,7 @@ def test_rounding_beyond_the_range_is_accepted() -> None:
     check_range(np.array([-9e-5, 1 + 9e-5]))
 
 
-def test_an_image_without_values_has_no_range() -> None:
+def test_image_without_values_has_no_range() -> None:
     with pytest.raises(ImageError, match=r"images\[0\]: .* got shape \(3, 0, 4\)"):
         check_range(np.zeros((3, 0, 4)), "images[0]")
 
@@ -112,6 +112,6 @@ def test_only_pillow_images_become_arrays(image: object, text: str) -> None:
         to_array(image)
 
 
-def test_a_mask_becomes_black_and_white() -> None:
+def test_mask_becomes_black_and_white() -> None:
     image = to_pil(np.array([[True, False]]))
     assert (image.mode, np.asarray(image).tolist()) == ("L", [[255, 0]])

@@ -39,7 +39,7 @@ def checked(path: Path) -> CheckedImage:
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "bmp", "tif", "ppm", "jp2"])
-def test_whole_files_pass_and_cut_ones_do_not(tmp_path: Path, suffix: str) -> None:
+def test_truncated_files_are_detected(tmp_path: Path, suffix: str) -> None:
     whole = noise(tmp_path / f"whole.{suffix}")
     result = checked(whole)
     assert (result.header, result.problem) == (ImageHeader(64, 48), None)
@@ -106,7 +106,7 @@ def test_late_exif_of_a_png_is_found(tmp_path: Path) -> None:
     assert result.header.size == (48, 64) == read_image(late).shape[:0:-1]
 
 
-def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("text")
     (tmp_path / "folder.png").mkdir()
@@ -121,7 +121,7 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert problems[2] == "no such file"
 
 
-def test_the_limit_on_pixels_is_not_kept_with_the_result(
+def test_limit_on_pixels_is_not_kept_with_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = noise(tmp_path / "large.png")
@@ -132,7 +132,7 @@ def test_the_limit_on_pixels_is_not_kept_with_the_result(
         assert problem is None or "--max-pixels" in problem
 
 
-def test_results_are_kept_until_the_file_changes(
+def test_cached_results_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = noise(tmp_path / "a.png"), tmp_path / "b.png"
@@ -156,7 +156,7 @@ def test_results_are_kept_until_the_file_changes(
     assert opened == [bad, good]
 
 
-def test_a_damaged_or_unwritable_cache_changes_nothing(
+def test_damaged_or_unwritable_cache_is_ignored(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = noise(tmp_path / "a.png")
@@ -198,7 +198,7 @@ def test_links_to_missing_files_and_pipes(tmp_path: Path) -> None:
     assert (found.header, found.problem) == (None, "expected an image file, got a named pipe")
 
 
-def test_one_path_in_place_of_several_is_refused(tmp_path: Path) -> None:
+def test_one_path_in_place_of_several_is_rejected(tmp_path: Path) -> None:
     for path in (tmp_path / "1.png", "1.png"):
         with pytest.raises(TypeError, match=r"paths: expected an iterable of paths, .*1\.png"):
             check_images(path, tmp_path)

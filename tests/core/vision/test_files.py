@@ -25,7 +25,7 @@ def saved(image: Image.Image, format: str = "PNG", **options: object) -> io.Byte
     return file
 
 
-def test_an_rgb_file_becomes_planes_in_zero_to_one(tmp_path: Path) -> None:
+def test_rgb_file_becomes_planes_in_zero_to_one(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     Image.fromarray(PIXELS).save(path)
     for file in (path, str(path)):
@@ -35,7 +35,7 @@ def test_an_rgb_file_becomes_planes_in_zero_to_one(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image, ARRAY)
 
 
-def test_the_file_is_closed_even_when_it_is_damaged(tmp_path: Path) -> None:
+def test_file_is_closed_even_when_it_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(saved(Image.effect_noise((40, 40), 50)).getvalue()[:500])
     with pytest.raises(ImageError):  # an unclosed file would be a ResourceWarning, an error here
@@ -43,7 +43,7 @@ def test_the_file_is_closed_even_when_it_is_damaged(tmp_path: Path) -> None:
     path.unlink()
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_is_rejected_and_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe.png"
     os.mkfifo(path)
     link = tmp_path / "link.png"
@@ -72,7 +72,7 @@ def test_transparency_is_dropped_and_the_colour_beneath_remains() -> None:
     np.testing.assert_array_equal(image, ARRAY)
 
 
-def test_a_palette_with_transparency_is_read_without_a_warning() -> None:
+def test_palette_with_transparency_is_read_without_a_warning() -> None:
     palette = Image.fromarray(PIXELS).quantize(6)
     file = saved(palette, transparency=bytes([0, 128, 255, 255, 255, 255]))
     np.testing.assert_allclose(read_image(file), ARRAY, atol=0.05)
@@ -119,7 +119,7 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_a_truncated_file_is_one_clear_error(tmp_path: Path, format: str) -> None:
+def test_truncated_file_is_one_clear_error(tmp_path: Path, format: str) -> None:
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8))
     whole = saved(noise, format).getvalue()
@@ -130,20 +130,20 @@ def test_a_truncated_file_is_one_clear_error(tmp_path: Path, format: str) -> Non
             read_image(path)
 
 
-def test_what_is_no_image_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+def test_invalid_image_error_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("to whom it may concern")
     with pytest.raises(ImageError, match=r"notes\.txt.*not an image"):
         read_image(path)
 
 
-def test_a_missing_file_is_the_systems_error(tmp_path: Path) -> None:
+def test_missing_file_is_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         read_image(tmp_path / "absent.png")
 
 
 @pytest.mark.parametrize("factor", [1.5, 3])  # Pillow only warns of the first
-def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+def test_decompression_bomb_is_rejected(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(100 * 100 / factor))
     with pytest.raises(
         ImageError,
@@ -153,7 +153,7 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, factor
 
 
 @pytest.mark.parametrize("factor", [1.5, 3])
-def test_the_limit_on_pixels_can_be_raised_for_a_call_and_by_the_environment(
+def test_limit_on_pixels_can_be_raised_for_a_call_and_by_the_environment(
     monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     limit = int(100 * 100 / factor)
@@ -168,7 +168,7 @@ def test_the_limit_on_pixels_can_be_raised_for_a_call_and_by_the_environment(
         read_image(saved(Image.new("L", (100, 100))), max_pixels=9_999)
 
 
-def test_a_limit_on_pixels_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_pixel_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUCID_MAX_PIXELS", "many")
     with pytest.raises(ValueError, match="expected a positive integer, got 'many'"):
         read_image(saved(Image.new("L", (4, 4))))
@@ -176,7 +176,7 @@ def test_a_limit_on_pixels_that_is_no_number_is_named(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_a_header_has_the_stored_size_and_the_upright_one(
+def test_header_has_the_stored_size_and_the_upright_one(
     tmp_path: Path, suffix: str, orientation: int
 ) -> None:
     exif = Image.Exif()
@@ -189,7 +189,7 @@ def test_a_header_has_the_stored_size_and_the_upright_one(
     assert header.size == read_image(path).shape[:0:-1]
 
 
-def test_a_header_of_no_image_is_refused(tmp_path: Path) -> None:
+def test_header_of_no_image_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"text")
     with pytest.raises(ImageError, match=r"a\.png: .*not an image"):
@@ -207,7 +207,7 @@ def test_a_header_of_no_image_is_refused(tmp_path: Path) -> None:
         (Image.new("L", (4, 4)), "got Image; .*to_array converts a Pillow image"),
     ],
 )
-def test_what_is_neither_a_path_nor_a_file_is_refused(file: object, text: str) -> None:
+def test_what_is_neither_a_path_nor_a_file_is_rejected(file: object, text: str) -> None:
     for read in (read_image, read_header):
         with pytest.raises(TypeError, match=f"expected a path or a binary file, {text}"):
             read(file)

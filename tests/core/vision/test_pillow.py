@@ -37,14 +37,14 @@ def no_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: transforms.Resize(8)(IMAGE),
     ],
 )
-def test_the_error_names_the_extra(use: Callable[[], object]) -> None:
+def test_error_names_the_extra(use: Callable[[], object]) -> None:
     with pytest.raises(lucid.MissingPackageError, match=r'"lucid-core\[vision\]"') as got:
         use()
     assert got.value.name == "PIL"
 
 
 @pytest.mark.usefixtures("no_pillow")
-def test_what_needs_no_pillow_works_without_it() -> None:
+def test_functions_without_pillow() -> None:
     vision.check_range(IMAGE)
     assert transforms.CenterCrop(2)(IMAGE).shape == (3, 2, 2)
     assert transforms.Normalize([0.5], [0.5])(IMAGE[:1]).tolist() == np.full((1, 4, 6), -1).tolist()

@@ -32,7 +32,7 @@ def test_what_pillow_only_writes_or_identifies_is_no_image() -> None:
     assert list(suffixes) == sorted(suffixes)
 
 
-def test_a_format_that_is_registered_later_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_format_that_is_registered_later_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Image.EXTENSION, ".heic", "HEIF")
     assert ".heic" not in image_suffixes()
     monkeypatch.setitem(Image.OPEN, "HEIF", Image.OPEN["PNG"])

@@ -15,6 +15,6 @@ def test_public_names_can_be_imported_and_are_listed() -> None:
     assert "vision" in dir(lucid)
 
 
-def test_another_name_is_missing() -> None:
+def test_unknown_attribute_raises() -> None:
     with pytest.raises(AttributeError, match=r"lucid\.vision.* no attribute 'read_video'"):
         vision.read_video  # noqa: B018

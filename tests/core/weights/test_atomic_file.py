@@ -12,7 +12,7 @@ import pytest
 from lucid.weights import atomic_file, atomic_write
 
 
-def test_the_new_content_takes_the_place_of_the_old(tmp_path):
+def test_new_content_replaces_the_old(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with atomic_write(path) as file:
@@ -23,7 +23,7 @@ def test_the_new_content_takes_the_place_of_the_old(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
+def test_error_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -38,7 +38,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_full_disk_names_the_file(tmp_path):
+def test_full_disk_names_the_file(tmp_path):
     path = tmp_path / "file"
 
     def write():
@@ -50,7 +50,7 @@ def test_a_full_disk_names_the_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+def test_link_stays_and_its_target_is_replaced(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "third").write_bytes(b"old")
     (tmp_path / "last").symlink_to("runs/third")
@@ -60,7 +60,7 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path):
     assert (tmp_path / "runs" / "third").read_bytes() == b"new"
 
 
-def test_the_file_has_the_usual_permissions(tmp_path):
+def test_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     with atomic_write(tmp_path / "file") as file:
         file.write(b"new")
@@ -68,7 +68,7 @@ def test_the_file_has_the_usual_permissions(tmp_path):
     assert len(modes) == 1
 
 
-def test_temporaries_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+def test_stale_temporaries_are_removed(tmp_path):
     path = tmp_path / "file"
     with atomic_write(path) as slower:
         (alive,) = os.listdir(tmp_path)
@@ -81,7 +81,7 @@ def test_temporaries_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     assert path.read_bytes() == b"slower"
 
 
-def test_a_temporary_that_was_taken_for_stale_is_given_up(tmp_path, monkeypatch):
+def test_temporary_removed_before_locking_is_replaced(tmp_path, monkeypatch):
     """Another writer may clean up between the creation of a temporary and its lock."""
     lock, locked = fcntl.flock, []
 
@@ -101,9 +101,7 @@ def test_a_temporary_that_was_taken_for_stale_is_given_up(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_without_locks_files_are_replaced_all_the_same_and_nothing_is_cleaned_up(
-    tmp_path, monkeypatch
-):
+def test_file_system_without_locks(tmp_path, monkeypatch):
     def no_locks(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -116,7 +114,7 @@ def test_without_locks_files_are_replaced_all_the_same_and_nothing_is_cleaned_up
     assert left.exists()
 
 
-def test_the_way_of_windows(tmp_path, monkeypatch):
+def test_windows_rename(tmp_path, monkeypatch):
     """No locks but those of open files, renaming after closing, no opening of directories."""
 
     class Windows:
@@ -144,14 +142,14 @@ def test_the_way_of_windows(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
+def test_unwritable_folder_raises(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"directory .*nowhere does not exist"):
         atomic_write(tmp_path / "nowhere" / "file").__enter__()
     with pytest.raises(IsADirectoryError, match="got a directory"):
         atomic_write(tmp_path).__enter__()
 
 
-def test_a_long_name_is_no_hindrance(tmp_path):
+def test_long_file_name(tmp_path):
     path = tmp_path / ("n" * 250)
     with atomic_write(path) as file:
         file.write(b"new")

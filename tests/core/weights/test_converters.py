@@ -96,7 +96,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "w.safetensors"
 
 
-def test_a_file_of_another_library_is_opened(environment, path: Path, tmp_path: Path) -> None:
+def test_file_of_another_library_loads(environment, path: Path, tmp_path: Path) -> None:
     install(environment)
     model = lucid.load_model(path)
     assert (model.model_name, model.model_kwargs) == ("tiny", {"width": 3})
@@ -107,7 +107,7 @@ def test_a_file_of_another_library_is_opened(environment, path: Path, tmp_path: 
     np.testing.assert_array_equal(again.weight.numpy(), model.weight.numpy())
 
 
-def test_a_prefix_is_stripped(environment, tmp_path: Path) -> None:
+def test_prefix_is_stripped(environment, tmp_path: Path) -> None:
     install(environment)
     state = theirs(prefix="module.") | {"criterion.scale": np.ones(2, np.float32)}
     lucid.save(state, tmp_path / "w.npz")
@@ -122,7 +122,7 @@ def test_a_prefix_is_stripped(environment, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_what_a_converter_adds(environment, path: Path) -> None:
+def test_extra_information_of_a_converter(environment, path: Path) -> None:
     more = """
     def file_arguments(self, path, arguments):
         return {"width": arguments["width"] + 1} if path.name == "w.safetensors" else {}
@@ -174,7 +174,7 @@ def test_two_converters_for_one_file_are_named(environment, path: Path) -> None:
     assert identify_weights(theirs(), task="another") is None
 
 
-def test_a_whole_counts_for_more_than_its_part(environment, tmp_path: Path) -> None:
+def test_converter_that_recognizes_more_keys_wins(environment, tmp_path: Path) -> None:
     install(environment)
     install(
         environment, "second-plugin", model="whole",
@@ -192,7 +192,7 @@ def test_a_whole_counts_for_more_than_its_part(environment, tmp_path: Path) -> N
     assert part.name == "tiny"
 
 
-def test_what_no_model_has_is_explained_unless_another_has_it(environment, path: Path) -> None:
+def test_weights_of_no_model_are_explained(environment, path: Path) -> None:
     refuse = 'raise StateDictError("no tiny has a kernel of 3 rows")'
     install(environment, identify=refuse)
     with pytest.raises(WeightFileError, match=r"w\.safetensors: no tiny has a kernel of 3 rows"):
@@ -281,7 +281,7 @@ def test_preprocessing_of_another_kind_names_the_converter(environment, path) ->
         _ = identify_weights(lucid.load(path)).preprocessing
 
 
-def test_a_fault_does_not_hide_another_converter(environment, path: Path) -> None:
+def test_fault_does_not_hide_another_converter(environment, path: Path) -> None:
     install(environment, identify="1 / 0")
     install(environment, "second-plugin", model="other")
     with pytest.warns(PluginWarning, match="'tiny-weights' of toy-plugin 1.0: identify"):
@@ -309,7 +309,7 @@ def test_weights_of_another_library_are_loaded_into_a_built_model(
     assert (report.loaded, report.missing) == (["weight"], ["bias"])
 
 
-def test_the_caller_names_the_model_of_weights_that_are_not_recognized(environment, path) -> None:
+def test_given_model_for_unrecognized_weights(environment, path) -> None:
     install(environment, identify="return None")
     bare = StateDictFile.read(path, model="tiny")
     assert bare.identified is None
@@ -332,7 +332,7 @@ def test_the_caller_names_the_model_of_weights_that_are_not_recognized(environme
         (f"{REGISTER}; {REGISTER}", "'tiny-weights' is registered twice"),
     ],
 )
-def test_faults_of_the_hook_leave_its_converters_out(
+def test_failing_hook_skips_its_converters(
     environment, path: Path, register: str, message: str
 ) -> None:
     install(environment, register=register)
@@ -344,7 +344,7 @@ def test_faults_of_the_hook_leave_its_converters_out(
     assert create_model("tiny").weight.shape == (2, 2)  # the models stay
 
 
-def test_weights_that_do_not_fit_are_the_files_fault(environment, tmp_path: Path) -> None:
+def test_mismatched_weights_raise_weight_file_error(environment, tmp_path: Path) -> None:
     install(environment)
     lucid.save(theirs(extra=np.ones(2, np.float32)), tmp_path / "w.npz")
     with pytest.raises(WeightFileError, match=r"do not fit tiny: (.|\n)*unexpected \(1\):\s+extra"):
@@ -430,7 +430,7 @@ def test_lucid_classify_opens_the_weights_of_an_outside_classifier(
     )
 
 
-def test_an_outside_classifier_starts_from_its_weights(
+def test_outside_classifier_starts_from_its_weights(
     pebble: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     loading = pytest.importorskip("lucid_models_classification.loading")

@@ -37,7 +37,7 @@ def under(prefix, state=STATE):
         "a.name.nobody.has_key.",
     ],
 )
-def test_a_common_prefix_is_stripped(prefix):
+def test_common_prefix_is_stripped(prefix):
     assert strip_prefix(under(prefix), known) == STATE
 
 
@@ -54,7 +54,7 @@ def test_wrapped_layers_in_the_middle_of_names():
     assert strip_prefix(under("module.model.", state), known) == STATE
 
 
-def test_own_names_stay():
+def test_matching_keys_are_kept():
     assert strip_prefix(STATE, known) == STATE
     own = {"module.weight": 0, "module.bias": 1, "module.module.weight": 2}
     assert strip_prefix(own, set(own).__contains__) == own
@@ -68,7 +68,7 @@ def test_names_of_another_network_stay():
     assert strip_prefix({}, known) == {}
 
 
-def test_what_is_left_out_is_said():
+def test_skipped_entries_warn():
     state = under("model.") | {"criterion.weight": 7, "metric.total": 8}
     with pytest.warns(
         lucid.WeightFileWarning, match=r"w\.ckpt: .* 'model\.'; skipped other entries"
@@ -76,16 +76,16 @@ def test_what_is_left_out_is_said():
         assert strip_prefix(state, known, source="w.ckpt") == STATE
 
 
-def test_counters_of_averages_are_left_out_in_silence():
+def test_ema_counters_are_skipped_silently():
     assert strip_prefix(under("module.") | {"n_averaged": 7}, known) == STATE
 
 
-def test_names_below_the_prefix_are_never_left_out():
+def test_keys_under_the_prefix_are_kept():
     state = under("model.") | {"model.aux.weight": 7}
     assert strip_prefix(state, known) == STATE | {"aux.weight": 7}
 
 
-def test_a_last_layer_under_a_prefix_of_its_own():
+def test_head_under_another_prefix():
     body = {key: value for key, value in STATE.items() if not key.startswith("fc.")}
     head = {key: value for key, value in STATE.items() if key.startswith("fc.")}
     with pytest.warns(lucid.WeightFileWarning, match=r"'backbone\.' and 'head\.fc\.weight'"):
@@ -105,7 +105,7 @@ def doubled(first, second):
     ("plain", "averaged"),
     [("model.", "model_ema."), ("student.", "teacher."), ("online_model.", "ema_model.module.")],
 )
-def test_an_average_beside_the_model(plain, averaged):
+def test_ema_next_to_the_model(plain, averaged):
     state = doubled(plain, averaged)
     with pytest.warns(lucid.WeightFileWarning, match=rf"EMA .* '{averaged}'; '{plain}'"):
         assert set(strip_prefix(state, known).values()) == {-1}
@@ -115,7 +115,7 @@ def test_an_average_beside_the_model(plain, averaged):
         assert strip_prefix(state, known, ema=False) == STATE
 
 
-def test_an_average_alone():
+def test_ema_only():
     with pytest.warns(lucid.WeightFileWarning, match="the only weights in"):
         assert strip_prefix(under("ema.module."), known) == STATE
     with pytest.raises(lucid.StateDictError, match=r"other than an EMA, got only 'ema\.module\.'"):
@@ -123,7 +123,7 @@ def test_an_average_alone():
 
 
 @pytest.mark.parametrize("prefix", ["model_ema.", "teacher.module."])
-def test_an_average_beside_names_without_a_prefix(prefix):
+def test_ema_next_to_keys_without_prefix(prefix):
     average = under(prefix, dict.fromkeys(NAMES, -1))
     with pytest.warns(lucid.WeightFileWarning, match=f"EMA .* prefix '{prefix}'; the keys"):
         assert strip_prefix(STATE | average, known) == dict.fromkeys(NAMES, -1)
@@ -133,19 +133,19 @@ def test_an_average_beside_names_without_a_prefix(prefix):
     assert strip_prefix(both, both.__contains__) == both
 
 
-def test_momentum_copies_are_left_out():
+def test_momentum_copies_are_skipped():
     state = doubled("module.encoder_q.", "module.encoder_k.")
     with pytest.warns(lucid.WeightFileWarning, match=r"'module\.encoder_q\.'; skipped other"):
         assert strip_prefix(state, known) == STATE
     assert strip_prefix(under("encoder_k."), known) == STATE
 
 
-def test_two_networks_that_fit_are_refused():
+def test_two_networks_that_fit_are_rejected():
     with pytest.raises(lucid.StateDictError, match=r"several networks .* 'left\.', 'right\.'"):
         strip_prefix(doubled("left.", "right."), known)
 
 
-def test_two_entries_of_one_name_are_refused():
+def test_two_entries_of_one_name_are_rejected():
     state = under("module.") | {"module._orig_mod.fc.weight": 7, "module._orig_mod.bn1.bias": 8}
     state = {k: v for k, v in state.items() if k not in ("module.fc.bias", "module.conv1.weight")}
     state |= {"module._orig_mod.fc.bias": 1, "module._orig_mod.conv1.weight": 2}

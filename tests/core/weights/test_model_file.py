@@ -112,7 +112,7 @@ def test_metadata_are_read_without_importing_the_model(environment, tmp_path):
     assert "toy.builders" not in sys.modules
 
 
-def test_a_model_that_nobody_registered_has_no_file_that_rebuilds_it(tmp_path):
+def test_unregistered_model_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=r"this Linear has no name .*lucid\.save\("):
         lucid.save_model(nn.Linear(2, 3), tmp_path / "m.safetensors")
     assert not list(tmp_path.glob("*m.safetensors*"))
@@ -133,7 +133,7 @@ def test_a_model_that_nobody_registered_has_no_file_that_rebuilds_it(tmp_path):
         ({}, {"class_names": {"cat": 0, "dog": 1}}, "class_names: expected a list of str"),
     ],
 )
-def test_what_is_no_plain_data_is_not_saved(tmp_path, change, options, message):
+def test_builder_arguments_must_be_plain_data(tmp_path, change, options, message):
     model = create()
     model.model_kwargs = change
     with pytest.raises(TypeError, match=message):
@@ -150,13 +150,13 @@ def test_what_is_no_plain_data_is_not_saved(tmp_path, change, options, message):
         (["a", "b", " "], "got an empty one"),
     ],
 )
-def test_class_names_that_do_not_fit_are_not_saved(tmp_path, names, message):
+def test_invalid_class_names_are_rejected(tmp_path, names, message):
     with pytest.raises(ValueError, match=message):
         lucid.save_model(create(num_classes=3), tmp_path / "m.safetensors", class_names=names)
     assert not (tmp_path / "m.safetensors").exists()
 
 
-def test_the_number_of_classes_may_be_the_builders_default(tmp_path):
+def test_number_of_classes_may_be_the_builders_default(tmp_path):
     path = tmp_path / "m.safetensors"
     with pytest.raises(ValueError, match="expected 10 names"):
         lucid.save_model(create(), path, class_names=["a"])
@@ -169,7 +169,7 @@ def test_the_number_of_classes_may_be_the_builders_default(tmp_path):
     assert model_metadata(path).num_classes is None
 
 
-def test_a_model_that_was_changed_is_not_saved(tmp_path):
+def test_changed_model_cannot_be_saved(tmp_path):
     path = tmp_path / "m.safetensors"
 
     def assert_refused(model, message):
@@ -197,7 +197,7 @@ def test_a_model_that_was_changed_is_not_saved(tmp_path):
     assert_refused(model, r"net\.0\.norm had 4, eps=1e-05, has 4, eps=0\.5")
 
 
-def test_what_changes_no_layer_is_saved(tmp_path):
+def test_model_with_unchanged_layers_is_saved(tmp_path):
     path = tmp_path / "m.safetensors"
     model = create(num_classes=3).eval()
     for parameter in model.parameters():
@@ -208,7 +208,7 @@ def test_what_changes_no_layer_is_saved(tmp_path):
     assert lucid.load_model(path).fc.bias.tolist() == [5, 5, 5]
 
 
-def test_a_missing_plugin_is_named(environment, tmp_path):
+def test_missing_plugin_is_named(environment, tmp_path):
     environment.add("toy", "toy_net")
     lucid.models.refresh()
     path = tmp_path / "m.safetensors"
@@ -224,7 +224,7 @@ def test_a_missing_plugin_is_named(environment, tmp_path):
         lucid.load_model(path)
 
 
-def test_a_disabled_plugin_is_named(environment, tmp_path, monkeypatch):
+def test_disabled_plugin_is_named(environment, tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     write_model(path, {"name": "gone", "kwargs": {}, "distribution": "Toy_Nets"})
     monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "toy-nets")
@@ -233,7 +233,7 @@ def test_a_disabled_plugin_is_named(environment, tmp_path, monkeypatch):
     assert "pip install" not in str(caught.value)
 
 
-def test_a_missing_plugin_of_a_part_is_named(tmp_path):
+def test_missing_plugin_of_a_part_is_named(tmp_path):
     @lucid.models.register_model
     def outer(num_classes: int = 2) -> nn.Module:
         return lucid.models.create_model("resnet_18", num_classes=num_classes)
@@ -247,7 +247,7 @@ def test_a_missing_plugin_of_a_part_is_named(tmp_path):
         lucid.load_model(path)
 
 
-def test_weights_alone_are_no_model(tmp_path):
+def test_state_dict_file_is_not_a_model(tmp_path):
     path = tmp_path / "w.safetensors"
     lucid.save(create().state_dict(), path)
     for read in (lucid.load_model, model_metadata):
@@ -255,7 +255,7 @@ def test_weights_alone_are_no_model(tmp_path):
             read(path)
 
 
-def test_a_model_that_is_not_installed_is_unknown(tmp_path):
+def test_model_that_is_not_installed_is_unknown(tmp_path):
     path = tmp_path / "m.safetensors"
     write_model(path, {"name": "tinny", "kwargs": {}})
     with pytest.raises(lucid.UnknownModelError, match="tinny"):
@@ -271,7 +271,7 @@ def test_a_model_that_is_not_installed_is_unknown(tmp_path):
         ({"num_classes": 11}, r"do not match its model, tiny\(num_classes=11\): .*(\n.*)*\(11,"),
     ],
 )
-def test_a_file_that_contradicts_itself_is_refused(tmp_path, kwargs, message):
+def test_weights_that_do_not_match_the_metadata_raise(tmp_path, kwargs, message):
     path = tmp_path / "m.safetensors"
     write_model(path, {"name": "tiny", "kwargs": kwargs})
     with pytest.raises(lucid.WeightFileError, match=message) as caught:
@@ -296,7 +296,7 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path, kwargs, message):
         {"name": "tiny", "kwargs": {}, "lucid_version": 3},
     ],
 )
-def test_damaged_model_data_are_refused(tmp_path, fields):
+def test_damaged_model_metadata_raises(tmp_path, fields):
     path = tmp_path / "m.safetensors"
     write_model(path, fields)
     for read in (lucid.load_model, model_metadata):
@@ -318,7 +318,7 @@ def test_weights_go_into_a_model_that_is_built(tmp_path):
         np.testing.assert_array_equal(model.fc.weight.numpy(), saved.fc.weight.numpy())
 
 
-def test_a_file_of_another_number_of_classes_names_both(tmp_path):
+def test_file_of_another_number_of_classes_names_both(tmp_path):
     path = tmp_path / "m.safetensors"
     lucid.save_model(create(num_classes=3), path)
     model = create(num_classes=5)
@@ -336,7 +336,7 @@ def test_a_file_of_another_number_of_classes_names_both(tmp_path):
     assert result.skipped == ["fc.weight", "fc.bias"]
 
 
-def test_a_file_of_another_model_names_both(tmp_path):
+def test_file_of_another_model_names_both(tmp_path):
     path = tmp_path / "m.safetensors"
     lucid.save_model(lucid.models.create_model("other"), path)
     with pytest.raises(lucid.WeightFileError, match=r"holds other\(\); the model is tiny\(\)"):
@@ -368,7 +368,7 @@ def save_pth(path, state_dict):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
 @pytest.mark.parametrize("filename", ["m.safetensors", "m.npz", "m.pth"])
-def test_integers_and_booleans_are_no_floating_weights(tmp_path, filename, dtype):
+def test_integer_and_bool_weights_are_rejected(tmp_path, filename, dtype):
     """Quantized weights without their scales would predict nonsense without a word."""
     model, path = create(), tmp_path / filename
     arrays = {name: value.numpy().copy() for name, value in model.state_dict().items()}
@@ -388,7 +388,7 @@ def test_integers_and_booleans_are_no_floating_weights(tmp_path, filename, dtype
         np.testing.assert_array_equal(value.numpy(), arrays[name])
 
 
-def test_a_whole_model_with_integers_for_weights_is_refused(tmp_path):
+def test_whole_model_with_integers_for_weights_is_rejected(tmp_path):
     path = tmp_path / "m.safetensors"
     wrong = {**create().state_dict(), "fc.bias": np.ones(10, np.int32)}
     write_model(path, {"name": "tiny", "kwargs": {}}, wrong)
@@ -396,7 +396,7 @@ def test_a_whole_model_with_integers_for_weights_is_refused(tmp_path):
         lucid.load_model(path)
 
 
-def test_the_state_of_a_run_is_named_with_the_model_beside_it(tmp_path):
+def test_training_checkpoint_error_names_the_best_model(tmp_path):
     last = tmp_path / "last.safetensors"
     save_checkpoint(last, {"model": {"weight": lucid.zeros(2, 2)}})
     (tmp_path / "best.safetensors").touch()
@@ -408,7 +408,7 @@ def test_the_state_of_a_run_is_named_with_the_model_beside_it(tmp_path):
     assert lucid.load(last).keys() == {"model/weight"}
 
 
-def test_a_head_that_was_exchanged_is_named_where_a_file_does_not_fit(tmp_path):
+def test_replaced_head_is_named_on_mismatch(tmp_path):
     lucid.save_model(lucid.models.create_model("tiny", num_classes=3), tmp_path / "m.safetensors")
     model = lucid.models.create_model("tiny", num_classes=3)
     model.fc = nn.Linear(4, 5)

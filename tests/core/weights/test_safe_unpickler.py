@@ -91,7 +91,7 @@ def test_dicts_and_names_of_every_protocol(protocol):
     assert notes.names == ["collections.OrderedDict"]
 
 
-def test_sets_are_passed_over():
+def test_sets_are_skipped():
     for value in ({1, 2}, frozenset([1, 2]), set()):
         for protocol in (2, 4):
             notes = Notes()
@@ -105,7 +105,7 @@ def test_arrays_of_bytes_are_bytes():
     assert read(pickle.dumps(bytearray(b"abc"), 5)) == b"abc"
 
 
-def test_stored_things_are_asked_for():
+def test_persistent_ids():
     class Pickler(pickle.Pickler):
         def persistent_id(self, value):
             return ("storage", 7) if isinstance(value, complex) else None
@@ -183,7 +183,7 @@ def test_attributes_of_objects_are_dropped():
     assert isinstance(value, OpaqueObject)
 
 
-def test_a_world_may_refuse():
+def test_resolver_may_reject():
     class Strict(Notes):
         def check_global(self, name):
             raise MalformedError(f"not {name}")
@@ -192,7 +192,7 @@ def test_a_world_may_refuse():
         read(b"\x80\x02cos\nsystem\n.", Strict())
 
 
-def test_kinds_are_said_without_a_look_inside():
+def test_describe_value_does_not_recurse():
     nest = []
     nest.append(nest)
     assert describe_value(nest) == "a value of type list"

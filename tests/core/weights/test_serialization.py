@@ -42,7 +42,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("filename", FORMATS)
-def test_every_layout_and_type_comes_back_the_same(tmp_path, filename):
+def test_round_trip_of_layouts_and_dtypes(tmp_path, filename):
     path = tmp_path / filename
     lucid.save(LAYOUTS, path)
     loaded = lucid.load(path)
@@ -61,7 +61,7 @@ def test_nothing_at_all_can_be_saved(tmp_path, filename):
 
 
 @pytest.mark.parametrize("filename", FORMATS)
-def test_an_array_under_two_names_is_stored_under_both(tmp_path, filename):
+def test_array_under_two_names_is_stored_under_both(tmp_path, filename):
     shared = lucid.tensor([1.0, 2.0])
     lucid.save({"stem": shared, "net.stem": shared, "view": shared.data[:1]}, tmp_path / filename)
     loaded = lucid.load(tmp_path / filename)
@@ -90,7 +90,7 @@ def test_equal_weights_give_equal_files_without_touching_the_arrays(tmp_path, fi
 
 
 @pytest.mark.parametrize("filename", FORMATS)
-def test_metadata_stand_beside_the_tensors(tmp_path, filename):
+def test_metadata_is_stored_with_the_tensors(tmp_path, filename):
     path = tmp_path / filename
     lucid.save({"w": np.zeros(2)}, path, metadata={"Größe": "3 µm", "": 'quoted "text"'})
     metadata = read_metadata(path)
@@ -99,13 +99,13 @@ def test_metadata_stand_beside_the_tensors(tmp_path, filename):
 
 
 @pytest.mark.parametrize("filename", FORMATS)
-def test_a_path_may_be_text_and_the_suffix_in_capitals(tmp_path, filename):
+def test_path_may_be_text_and_the_suffix_in_capitals(tmp_path, filename):
     path = str(tmp_path / filename.upper())
     lucid.save({"w": np.ones(2, np.float32)}, path)
     assert lucid.load(path)["w"].tolist() == [1, 1]
 
 
-def test_the_safetensors_library_reads_what_lucid_writes(tmp_path):
+def test_safetensors_library_reads_what_lucid_writes(tmp_path):
     path = tmp_path / "w.safetensors"
     arrays = {name: value for name, value in LAYOUTS.items() if name != "big_endian"}
     lucid.save(arrays, path, {"format": "pt"})
@@ -169,7 +169,7 @@ def test_pickled_checkpoints_are_not_written(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("filename", FORMATS)
-def test_what_is_no_array_of_numbers_is_not_saved(tmp_path, filename):
+def test_non_numeric_arrays_are_not_saved(tmp_path, filename):
     path = tmp_path / filename
     lucid.save({"w": np.zeros(2)}, path)
     before = path.read_bytes()
@@ -185,13 +185,13 @@ def test_what_is_no_array_of_numbers_is_not_saved(tmp_path, filename):
 
 
 @pytest.mark.parametrize("load", [lucid.load, read_metadata, lucid.load_model])
-def test_what_is_not_there_is_not_found(tmp_path, load):
+def test_missing_file_raises(tmp_path, load):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
         load(tmp_path / "nowhere.safetensors")
 
 
 @pytest.mark.parametrize("load", [lucid.load, read_metadata, lucid.load_model])
-def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, load):
+def test_pipe_is_rejected_instead_of_waited_for(tmp_path, load):
     os.mkfifo(tmp_path / "pipe.safetensors")
     with pytest.raises(lucid.WeightFileError, match="not a regular file"):
         load(tmp_path / "pipe.safetensors")

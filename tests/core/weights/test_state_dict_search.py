@@ -42,7 +42,7 @@ def inside(path, value):
         *("model/state_dict", "state_dict/model", "net/module", "a_name_nobody_knows"),
     ],
 )
-def test_the_usual_places(write, path):
+def test_usual_keys(write, path):
     assert lucid.load(write(inside(path, A)))["w"].tolist() == [1, 1]
 
 
@@ -62,7 +62,7 @@ def test_dicts_of_classes_of_their_own(write):
         assert lucid.load(write(value))["w"].tolist() == [1, 1]
 
 
-def test_several_state_dicts_are_refused(write):
+def test_several_state_dicts_are_rejected(write):
     for entries in ({"model": A, "state_dict": B}, {"left": A, "right": B}):
         names = ", ".join(map(repr, entries))
         with pytest.raises(lucid.WeightFileError, match=f"several state dicts, {names}; .*torch"):
@@ -88,7 +88,7 @@ EMA_FILES = {
 
 
 @pytest.mark.parametrize("case", EMA_FILES)
-def test_an_average_of_the_weights(write, case):
+def test_ema_and_raw_weights(write, case):
     path = write(EMA_FILES[case])
     with pytest.warns(lucid.WeightFileWarning, match=r"w\.pth: using the EMA .* has the raw"):
         assert lucid.load(path)["w"].tolist() == [2, 2]
@@ -96,7 +96,7 @@ def test_an_average_of_the_weights(write, case):
     assert lucid.load(path, ema=False)["w"].tolist() == [1, 1]
 
 
-def test_an_average_alone(write):
+def test_ema_only(write):
     path = write({"state_dict_ema": B})
     with pytest.warns(lucid.WeightFileWarning, match="'state_dict_ema', the only weights"):
         assert lucid.load(path)["w"].tolist() == [2, 2]
@@ -104,7 +104,7 @@ def test_an_average_alone(write):
         lucid.load(path, ema=False)
 
 
-def test_an_average_that_cannot_be_read_is_said(write):
+def test_unsupported_ema_warns(write):
     path = write({"model": A, "ema": pth.call("mine", "ModelEMA")})
     with pytest.warns(lucid.WeightFileWarning, match="the EMA .* 'ema', is an unsupported object"):
         assert lucid.load(path)["w"].tolist() == [1, 1]
@@ -113,13 +113,13 @@ def test_an_average_that_cannot_be_read_is_said(write):
 
 
 @pytest.mark.parametrize("name", ["ema", "teacher_center"])
-def test_settings_of_an_average_are_none(write, name):
+def test_ema_settings_are_not_an_ema(write, name):
     model = pth.dict_({key: pth.of("1", ONE) for key in "uvwxy"})
     path = write({"model": model, name: pth.dict_({"decay": pth.of("2", TWO)})})
     assert sorted(lucid.load(path)) == list("uvwxy")
 
 
-def test_an_average_without_names_is_said(write):
+def test_ema_without_keys_warns(write):
     for average in (
         pth.list_([pth.of("1", ONE)]),
         pth.dict_({"params": pth.list_([pth.of("2", TWO)])}),
@@ -131,7 +131,7 @@ def test_an_average_without_names_is_said(write):
             assert lucid.load(path)["w"].tolist() == [1, 1]
 
 
-def test_no_average(write, tmp_path):
+def test_no_ema(write, tmp_path):
     with pytest.raises(lucid.WeightFileError, match=r"has no EMA .*'model_ema'.*--ema"):
         lucid.load(write({"model": A}), ema=True)
     lucid.save({"w": lucid.ones(2)}, tmp_path / "w.safetensors")
@@ -184,14 +184,14 @@ OBJECTS = {
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("case", OBJECTS)
-def test_objects_beside_a_state_dict_are_left_out(write, case, protocol):
+def test_objects_beside_a_state_dict_are_skipped(write, case, protocol):
     text = pickle.dumps(OBJECTS[case], protocol)[2:-1]
     # Keys that are not kept in the memo: the object counts what it keeps from 0.
     entries = b"(X\x04\0\0\0meta" + text + b"X\x0a\0\0\0state_dict" + A + b"d."
     assert lucid.load(write(b"\x80\x04" + entries))["w"].tolist() == [1, 1]
 
 
-def test_nothing_of_an_object_is_imported_or_run(write, tmp_path, monkeypatch):
+def test_objects_are_not_imported_or_run(write, tmp_path, monkeypatch):
     module = types.ModuleType("lucid_test_canary")
     monkeypatch.setitem(sys.modules, "lucid_test_canary", module)
 
@@ -248,7 +248,7 @@ def test_tensors_that_are_not_read_are_named(write, case):
     assert lucid.load(write({"model": A, "beside": tensor}))["w"].tolist() == [1, 1]
 
 
-def test_negated_views_are_refused(write):
+def test_negated_views_are_rejected(write):
     view = pth.call(
         "torch._utils", "_rebuild_tensor_v2", pth.storage("1", "f4", 2), pth.plain(0),
         pth.plain((2,)), pth.plain((1,)), b"\x89", b"}", pth.plain({"neg": True}),
@@ -257,13 +257,13 @@ def test_negated_views_are_refused(write):
         lucid.load(write({"w": view}))
 
 
-def test_arrays_among_tensors_are_said_to_be_left_out(write):
+def test_numpy_arrays_among_tensors_warn(write):
     array = pickle.dumps(np.ones(3), 2)[2:-1]
     with pytest.warns(lucid.WeightFileWarning, match="NumPy arrays .* 'x'"):
         assert list(lucid.load(write({"w": pth.of("1", ONE), "x": array}))) == ["w"]
 
 
-def test_the_state_of_an_optimizer_is_named(write):
+def test_state_of_an_optimizer_is_named(write):
     moments = pth.dict_({"exp_avg": pth.of("1", ONE)})
     entries = {"state": pth.dict_({0: moments}), "param_groups": pth.list_([pth.dict_({})])}
     with pytest.raises(lucid.WeightFileError, match=r"got the state of an optimizer\. .*state_d"):
@@ -271,6 +271,6 @@ def test_the_state_of_an_optimizer_is_named(write):
 
 
 @pytest.mark.parametrize("name", ["state_dict", "model", "ema"])
-def test_an_empty_state_dict_is_named(write, name):
+def test_empty_state_dict_is_named(write, name):
     with pytest.raises(lucid.WeightFileError, match=rf"a state dict, '{name}' is empty"):
         lucid.load(write({name: pth.dict_({}), "epoch": pth.plain(3)}))

@@ -66,7 +66,7 @@ def test_every_element_type_comes_back(write):
 
 
 @pytest.mark.parametrize("filename", ["w.pt", "w.bin", "w.ckpt", "W.PTH", "w.safetensors", "w.npz"])
-def test_the_contents_say_what_a_file_is_whatever_its_name(write, filename):
+def test_format_is_detected_from_the_contents(write, filename):
     assert_loads(write({"w": SIX}, filename=filename), {"w": SIX})
 
 
@@ -199,7 +199,7 @@ def test_parameters_and_tensors_with_attributes(tmp_path, wrap):
 
 
 @pytest.mark.parametrize("key", ["model", "state_dict", "model_state_dict"])
-def test_the_state_dict_of_a_training(write, key):
+def test_state_dict_of_a_training(write, key):
     def nested(state):
         beside = {
             "epoch": pth.plain(7),
@@ -222,7 +222,7 @@ def test_the_state_dict_of_a_training(write, key):
     assert_loads(write({"w": SIX, "b": SIX[:2]}, nested), {"w": SIX, "b": SIX[:2]})
 
 
-def test_what_stands_beside_tensors_is_passed_over(write):
+def test_other_values_next_to_tensors_are_skipped(write):
     def mixed(state):
         extras = {"n": 3, "x": 0.5, "s": "text", "none": None, "t": (1, [2]), "d": {"a": 1}}
         return pth.ordered({**{k: pth.plain(v) for k, v in extras.items()}, **state})
@@ -230,14 +230,14 @@ def test_what_stands_beside_tensors_is_passed_over(write):
     assert_loads(write({"w": SIX}, mixed), {"w": SIX})
 
 
-def test_attributes_of_a_state_dict_are_passed_over(write):
+def test_attributes_of_a_state_dict_are_skipped(write):
     def with_metadata(state):
         return pth.ordered(state) + pth.plain({"_metadata": {"": {"version": 1}}}) + b"b"
 
     assert_loads(write({"w": SIX}, with_metadata), {"w": SIX})
 
 
-def test_a_number_of_the_training_that_is_a_tensor_does_not_hide_the_model(tmp_path):
+def test_tensor_counter_next_to_the_state_dict(tmp_path):
     value = pth.dict_(
         {"rng": pth.of("0", np.zeros(3, "u1")), "model": pth.ordered({"w": pth.of("1", SIX)})}
     )
@@ -277,7 +277,7 @@ def test_later_protocols(tmp_path, protocol):
     assert_loads(path, {"w": SIX})
 
 
-def test_an_archive_without_checksums(tmp_path):
+def test_archive_without_checksums(tmp_path):
     """``torch.serialization.set_crc32_options(False)`` writes 0 for each."""
     path = pth.write_archive(
         tmp_path / "w.pth", pth.ordered({"w": pth.of("0", SIX)}), {"0": SIX.tobytes()}
@@ -293,7 +293,7 @@ def test_an_archive_without_checksums(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["", "archive/", "resnet50-0676ba61/"])
-def test_the_folder_in_an_archive_may_have_any_name(tmp_path, prefix):
+def test_folder_in_an_archive_may_have_any_name(tmp_path, prefix):
     path = pth.write_archive(
         tmp_path / "w.pth",
         pth.ordered({"w": pth.of("0", SIX)}),
@@ -304,11 +304,11 @@ def test_the_folder_in_an_archive_may_have_any_name(tmp_path, prefix):
     assert_loads(path, {"w": SIX})
 
 
-def test_an_empty_state_dict(write):
+def test_empty_state_dict(write):
     assert_loads(write({}), {})
 
 
-def test_a_checkpoint_has_no_metadata_and_names_no_model(write):
+def test_checkpoint_has_no_metadata(write):
     path = write({"w": SIX})
     assert read_metadata(path) == {}
     assert not has_model_metadata(path)

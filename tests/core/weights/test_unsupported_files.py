@@ -82,7 +82,7 @@ FILES = {
 
 @pytest.mark.parametrize("filename", ["w.pth", "w.safetensors", "w.npz", "w"])
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_of_another_kind_is_named(tmp_path, case, filename):
+def test_other_file_types_are_named(tmp_path, case, filename):
     content, message = FILES[case]
     path = tmp_path / filename
     path.write_bytes(content)
@@ -92,7 +92,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, case, filename):
         assert str(path) in str(caught.value)
 
 
-def test_a_folder_is_named(tmp_path):
+def test_folder_is_named(tmp_path):
     with pytest.raises(lucid.WeightFileError, match="got a folder"):
         lucid.load(tmp_path)
     (tmp_path / "model.safetensors").touch()
@@ -107,7 +107,7 @@ def test_a_folder_is_named(tmp_path):
         lucid.load(tmp_path)
 
 
-def test_one_file_of_several_is_said_to_be_a_part(tmp_path):
+def test_shard_of_a_checkpoint_warns(tmp_path):
     path = tmp_path / "model-00001-of-00002.safetensors"
     lucid.save({"w": lucid.ones(2)}, path)
     with pytest.warns(lucid.WeightFileWarning, match="is shard 1 of 2"):
