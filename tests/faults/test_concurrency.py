@@ -165,7 +165,7 @@ def test_fork_during_prediction_keeps_training_mode() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("packing", ["panels", "transformed", "lanes"])
+@pytest.mark.parametrize("packing", ["panels", "transformed", "grouped_panels"])
 def test_packed_filters_are_visible_to_other_threads(
     monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
@@ -179,7 +179,7 @@ def test_packed_filters_are_visible_to_other_threads(
 
     monkeypatch.setattr(conv.Filters, "_scaled", slowly)
     weight = np.random.default_rng(0).random((64, 64, 3, 3), np.float32)
-    groups = 16 if packing == "lanes" else 1
+    groups = 16 if packing == "grouped_panels" else 1
     scale = np.linspace(0.5, 9, 64, dtype=np.float32)
     for _ in range(3):
         filters = conv.prepare_filters(weight[:, : 64 // groups], groups, scale)
