@@ -18,27 +18,27 @@ from lucid.cli import main
 from lucid.data import loader
 from lucid.training import Trainer
 
-fetch, after_step = loader.fetch, Trainer._after_step
+fetch_batch, after_step = loader.fetch_batch, Trainer._after_step
 
 
 def watch(folder, end):
     """Record batches, and stop the run."""
     step, _, name = end.partition(":")
 
-    def noted(dataset, collate, plan, epoch, batch):
-        if plan.shuffle:  # validation does not
+    def record_batch(dataset, collate, sampler, epoch, batch):
+        if sampler.shuffle:  # validation does not
             folder.mkdir(exist_ok=True)
-            with open(folder / f"{plan.rank}.txt", "a") as file:
-                print(epoch, *plan.indices(epoch, batch), file=file)
-        return fetch(dataset, collate, plan, epoch, batch)
+            with open(folder / f"{sampler.rank}.txt", "a") as file:
+                print(epoch, *sampler.indices(epoch, batch), file=file)
+        return fetch_batch(dataset, collate, sampler, epoch, batch)
 
-    def ended(trainer, losses):
+    def stop_after_step(trainer, losses):
         after_step(trainer, losses)
         if trainer.step == int(step) and trainer.communicator.is_main:
             os.kill(os.getpid(), getattr(signal, name))
 
-    loader.fetch = noted
-    Trainer._after_step = ended
+    loader.fetch_batch = record_batch
+    Trainer._after_step = stop_after_step
 
 
 if __name__ == "__main__":
