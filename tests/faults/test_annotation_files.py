@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from checks import Figures, check_annotations, measured
-from damage import mutated
+from mutations import mutated
 from seeds import VOC, annotation_seeds, corpus
 
 from lucid_models_detection.data import CocoDetection, VocDetection

@@ -6,8 +6,8 @@ import random
 import tracemalloc
 
 import pytest
-from checks import Figures, PromiseError, check_weights
-from damage import mutated
+from checks import Figures, InvariantError, check_weights
+from mutations import mutated
 from seeds import corpus, weight_seeds
 
 import lucid
@@ -52,7 +52,7 @@ def test_fuzz_checks_detect_faulty_readers(tmp_path, seeds, monkeypatch):
 
     def broken(how):
         monkeypatch.setattr(lucid, "load", how)
-        with pytest.raises(PromiseError) as caught:
+        with pytest.raises(InvariantError) as caught:
             check_weights(good, path, Figures())
         monkeypatch.undo()
         return str(caught.value)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import HangError, hang_limit
-from damage import mutated
+from mutations import mutated
 from PIL import Image
 
 from lucid.vision import read_image

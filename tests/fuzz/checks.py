@@ -1,6 +1,6 @@
-"""What must hold for any bytes whatever that a reader is given.
+"""Invariants of the readers for arbitrary input bytes.
 
-:func:`check_weights` and :func:`check_annotations` raise :class:`PromiseError` where it does not.
+:func:`check_weights` and :func:`check_annotations` raise :class:`InvariantError` for a violation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import lucid
 from lucid_models_detection.data import CocoDetection, VocDetection
 from lucid_models_detection.data.coco import read_categories
 
-__all__ = ["Figures", "PromiseError", "check_annotations", "check_weights", "hang_limit"]
+__all__ = ["Figures", "InvariantError", "check_annotations", "check_weights", "hang_limit"]
 
 #: What may be taken beyond the arrays that come back.
 FREE_MEMORY = 16 * 2**20
@@ -45,8 +45,8 @@ STRICTER = re.compile(
 )
 
 
-class PromiseError(AssertionError):
-    """A promise about files was not kept."""
+class InvariantError(AssertionError):
+    """A reader violated an invariant."""
 
 
 class HangError(BaseException):
@@ -108,9 +108,9 @@ def measured(
     except allowed as error:
         refusal = error.with_traceback(None)
     except HangError as error:
-        raise PromiseError(str(error)) from error
+        raise InvariantError(str(error)) from error
     except BaseException as error:
-        raise PromiseError(f"{type(error).__name__}: {error!s:.300}") from error
+        raise InvariantError(f"{type(error).__name__}: {error!s:.300}") from error
     took = time.process_time() - began
     extra = tracemalloc.get_traced_memory()[1] - before - (0 if refusal else size_of(result))
     return result, refusal, max(extra, 0), took
@@ -126,14 +126,14 @@ def _note(figures: Figures, refusal: Exception | None, extra: int, took: float) 
         name = type(refusal).__name__
         figures.errors[name] = figures.errors.get(name, 0) + 1
     if extra > FREE_MEMORY:
-        raise PromiseError(f"took {extra} bytes more than what came back")
+        raise InvariantError(f"took {extra} bytes more than what came back")
     if took > TIME:
-        raise PromiseError(f"took {took:.2f} s")
+        raise InvariantError(f"took {took:.2f} s")
 
 
 def _named(refusal: Exception | None, path: Path) -> None:
     if refusal is not None and str(path) not in str(refusal):
-        raise PromiseError(f"an error that does not name the file: {refusal!r:.300}")
+        raise InvariantError(f"an error that does not name the file: {refusal!r:.300}")
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def check_weights(content: bytes, path: Path, figures: Figures) -> None:
     if refusal is None:
         for name, array in arrays.items():
             if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
-                raise PromiseError(f"{name!r} has bools that are neither 0 nor 1")
+                raise InvariantError(f"{name!r} has bools that are neither 0 nor 1")
     if path.suffix == ".safetensors" and not content.startswith((b"PK", b"\x80")):
         _compare(content, arrays, refusal)
         figures.compared += 1
@@ -167,22 +167,22 @@ def _compare(content: bytes, ours: dict[str, Any] | None, refusal: Exception | N
         theirs = dict(safetensors.deserialize(content))
     except SafetensorError as error:
         if refusal is None:
-            raise PromiseError(f"safetensors refuses what we read: {error}") from error
+            raise InvariantError(f"safetensors refuses what we read: {error}") from error
         return
     if refusal is not None:
         if not STRICTER.search(str(refusal)):
-            raise PromiseError(f"refused without a stated reason: {refusal}")
+            raise InvariantError(f"refused without a stated reason: {refusal}")
         return
     assert ours is not None
     if ours.keys() != theirs.keys():
-        raise PromiseError(f"names differ: {sorted(ours)} and {sorted(theirs)}")
+        raise InvariantError(f"names differ: {sorted(ours)} and {sorted(theirs)}")
     for name, entry in theirs.items():
         if list(ours[name].shape) != list(entry["shape"]):
-            raise PromiseError(
+            raise InvariantError(
                 f"shapes of {name!r} differ: {ours[name].shape} and {entry['shape']}"
             )
         if _bytes_of(ours[name], entry["dtype"]) != bytes(entry["data"]):
-            raise PromiseError(f"the elements of {name!r} differ")
+            raise InvariantError(f"the elements of {name!r} differ")
 
 
 def _bytes_of(array: Any, code: str) -> bytes:
@@ -217,7 +217,7 @@ def _coco(path: Path, folder: Path, on_invalid: Any) -> list[Any]:
     dataset = CocoDetection(path, folder, on_invalid=on_invalid)
     for entry in dataset.entries:
         if not os.path.realpath(entry.path).startswith(os.path.realpath(folder)):
-            raise PromiseError(f"an image outside of its folder: {entry.path}")
+            raise InvariantError(f"an image outside of its folder: {entry.path}")
     return _targets(dataset)
 
 
@@ -238,15 +238,15 @@ def _sound(entry: Any) -> None:
     for boxes, labels in (("boxes", "labels"), ("ignored_boxes", "ignored_labels")):
         found = target[boxes]
         if found.shape != (len(target[labels]), 4) or not np.isfinite(found).all():
-            raise PromiseError(f"{boxes} are {found!r:.200}")
+            raise InvariantError(f"{boxes} are {found!r:.200}")
         limit = np.array([width, height, width, height], np.float32)
         if (found < 0).any() or (found > limit).any():
-            raise PromiseError(
+            raise InvariantError(
                 f"{boxes} reach out of the image of {width} x {height}: {found!r:.200}"
             )
         if ((target[labels] < 1) | (target[labels] >= classes)).any():
-            raise PromiseError(f"{labels} are {target[labels]!r:.200} of {classes} classes")
+            raise InvariantError(f"{labels} are {target[labels]!r:.200} of {classes} classes")
         if (found[:, 2:] <= found[:, :2]).any():
-            raise PromiseError(f"{boxes} without an area: {found!r:.200}")
+            raise InvariantError(f"{boxes} without an area: {found!r:.200}")
     if not (np.isfinite(target["area"]).all() and (target["area"] > 0).all()):
-        raise PromiseError(f"areas are {target['area']!r:.200}")
+        raise InvariantError(f"areas are {target['area']!r:.200}")

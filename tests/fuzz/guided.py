@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing (Atheris) of one reader, or of all in turn.
 
 ``python tests/fuzz/guided.py --seconds 600`` gives each reader its share of the time, in a
-process of its own.  What breaks a promise of ``checks.py`` is kept, and ends the run with 1.
+process of its own.  Inputs that violate an invariant of ``checks.py`` are saved; exit code 1.
 ``--grow`` keeps the smallest inputs that reached something new in ``tests/fuzz/corpus``.
 """
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from checks import Figures, PromiseError, check_annotations, check_weights
-from damage import mutated
+from checks import Figures, InvariantError, check_annotations, check_weights
+from mutations import mutated
 from seeds import annotation_seeds, weight_seeds
 
 #: Address space beyond what is in use before the first file.
@@ -74,7 +74,7 @@ def run(
         content = mutated(seeds, random.Random(f"{options.seed} {kind} {number}"))
         try:
             check(content, figures)
-        except PromiseError as error:
+        except InvariantError as error:
             what = str(error)
             if what[:40] not in findings:
                 options.keep.mkdir(exist_ok=True)
