@@ -196,8 +196,8 @@ def plan_output_images(
 ) -> list[str]:
     """Give each image its own output file; return the images without duplicates.
 
-    The output directory mirrors the common directory of all sources.  Images of one directory
-    whose names differ only in the suffix keep it in the output name.  Raises ValueError if several
+    The output directory mirrors the common directory of all sources.  Images of one directory with
+    names that differ only in the suffix keep it in the output name.  Raises ValueError if several
     images would be drawn to one file, or over an input image.
     """
     paths: dict[str, str] = {}

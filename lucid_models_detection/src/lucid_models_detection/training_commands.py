@@ -212,8 +212,8 @@ def train_detector(
     Annotations and images are checked first, as by lucid check-data.
 
     RUN gets best.safetensors, the detector with the best validation mAP, for lucid detect
-    and lucid evaluate; metrics.csv; training.png; samples/; and last.safetensors, from
-    which --resume continues, also after Ctrl-C, exactly as if never interrupted.
+    and lucid evaluate; metrics.csv; training.png; samples/; and last.safetensors. --resume
+    continues from it, also after Ctrl-C, exactly as if never interrupted.
     """
     from lucid.training import Run
     from lucid_models_detection.training import DetectorTask, TrainingOptions

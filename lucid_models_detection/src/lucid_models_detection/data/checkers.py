@@ -76,8 +76,8 @@ def _report(data: Path, read: Callable[[], DetectionDataset], *, opened: bool = 
         return report
     report = dataset.report
     if not sum(report.classes.values()):
-        what = "object" if report.classes else "class"
-        report.count("nothing-to-learn", 1, f"expected at least one {what}, got none")
+        missing = "object" if report.classes else "class"
+        report.count("nothing-to-learn", 1, f"expected at least one {missing}, got none")
     if not opened:
         report.count(
             "unopened", len(dataset), "pass --images, the folder that file_name is relative to"
