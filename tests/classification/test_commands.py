@@ -115,7 +115,7 @@ def test_folders_patterns_and_lists(weights: Path, images: list[Path], tmp_path:
     result = run(f"@{tmp_path}/list.txt", tmp_path / "[3].png", "--weights", weights, "--top", 1)
     assert result.stdout.splitlines()[::2] == [str(images[i]) for i in (4, 2, 3)]
     (tmp_path / "list.txt").write_text("\n")
-    with pytest.raises(ValueError, match=r"list\.txt: expected a list with a path"):
+    with pytest.raises(ValueError, match=r"list\.txt: expected a list with one path"):
         run(f"@{tmp_path}/list.txt", "--weights", weights, "--json")
 
 
@@ -288,7 +288,7 @@ def test_wrong_model_name_is_rejected(theirs: Path, weights: Path, images: list[
         run(images[0], "--weights", theirs, "--model", "resnet_34")
     with pytest.raises(lucid.WeightFileError, match=r"colors.*: expected resnet_34, got resn"):
         run(images[0], "--weights", weights, "--model", "resnet_34")
-    with pytest.raises(ValueError, match="got faster_rcnn_resnet_18_fpn, a model for object-det"):
+    with pytest.raises(ValueError, match="got faster_rcnn_resnet_18_fpn for object-det"):
         run(images[0], "--weights", theirs, "--model", "faster_rcnn_resnet_18_fpn")
     with pytest.raises(lucid.UnknownModelError, match="did you mean 'resnet_18'"):
         run(images[0], "--weights", theirs, "--model", "resnet_81")
