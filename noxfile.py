@@ -65,6 +65,9 @@ DOCS_TESTS = tuple(
     f"tests/integration/test_{name}.py" for name in ("docs", "docs_pictures", "docstrings")
 )
 
+#: Files whose wording lint checks beyond spelling, as patterns of git.
+PROSE = ("lucid_*.py", "lucid_*.md", "docs/*.py", "docs/*.md", "*.md", "noxfile.py")
+
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = [*CI_SESSIONS, "left_out"]
 
@@ -139,10 +142,13 @@ def install(
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style (ruff) and the direction of imports (import-linter)."""
-    install(session, "ruff", "import-linter")
+    """Check style (ruff), wording (codespell, phrases) and imports (import-linter)."""
+    install(session, "ruff", "codespell[toml]", "import-linter")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+    phrases = ("git", "grep", "-nEi", "-f", "tests/style/phrases.txt", "--", *PROSE)
+    session.run(*phrases, external=True, success_codes=[1])  # 1: no line matches
     session.run("lint-imports")
 
 
