@@ -128,6 +128,7 @@ def test_ufuncs_are_recorded(name):
         lambda x: np.add(x, 1, out=np.zeros_like(A)),
         lambda x: np.copyto(np.zeros_like(A), x),
         lambda x: np.add.at(np.zeros(3), [0, 1, 1], x[0]),
+        lambda x: np.fft.fft(x),
         lambda x: np.zeros_like(A).__iadd__(x),
         lambda x: np.concatenate([x, x], out=np.zeros((4, 3))),
         lambda x: np.asarray(x) * x,

@@ -212,7 +212,7 @@ def _call(
     finally:
         for target in targets:
             mark_written(target._data)
-    if recorded and _has_floats(result):
+    if recorded and _has_inexact(result):
         raise _gradient_lost(name)
     for target in targets:
         if result is target._data:
@@ -234,10 +234,10 @@ def _any_needs_grad(value: Any) -> bool:
     return any(map(_any_needs_grad, value))
 
 
-def _has_floats(result: Any) -> bool:
+def _has_inexact(result: Any) -> bool:
     if isinstance(result, (list, tuple)):
-        return any(map(_has_floats, result))
-    return isinstance(result, (*_ARRAYS, float)) and np.asarray(result).dtype.kind in "fO"
+        return any(map(_has_inexact, result))
+    return isinstance(result, (*_ARRAYS, float, complex)) and np.asarray(result).dtype.kind in "fcO"
 
 
 def _gradient_lost(name: str) -> TypeError:
