@@ -223,7 +223,9 @@ def test_fused_residual_and_activation(
         residual = rng.standard_normal((n, outputs, size, size)).astype(np.float32)
     y = kernels.conv2d.compiled(x, w, b, *options, residual, activation)
     expected = kernels.conv2d.reference(x, w, b, *options, residual, activation)
-    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    # The error of Winograd is relative to the largest sum, not to each output.
+    largest = np.abs(kernels.conv2d.reference(x, w, b, *options, residual)).max()
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-5 * largest)
 
 
 @pytest.mark.parametrize("form", ["reference", "compiled"])
