@@ -1,4 +1,4 @@
-"""What all tests need to be the same, whoever starts them."""
+"""Environment that all tests share, however they are started."""
 
 from __future__ import annotations
 

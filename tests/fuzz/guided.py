@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 READERS = ("safetensors", "npz", "pth", "coco", "voc")
-#: Bytes of an input at most: what readers do with long ones, mutated_files.py asks.
+#: Maximum size of an input in bytes; mutated_files.py covers long ones.
 LONGEST = 4096
 #: Inputs of one reader that a run may add to the corpus.
 KEPT_AT_MOST = 20

@@ -1,7 +1,7 @@
 """Read 100,000 damaged weight files and 20,000 damaged annotation files; print what came of it.
 
 ``python tests/fuzz/mutated_files.py --weights 1000 --annotations 200`` for fewer.  The same
-seed makes the same files.  A file that breaks a promise is kept, and ends the run with 1.
+seed makes the same files.  A file that violates an invariant is kept, and the run exits with 1.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(
     count: int,
     options: argparse.Namespace,
 ) -> int:
-    """Check `count` damaged files of one kind; return how many broke a promise."""
+    """Check `count` damaged files of one kind; return the number of violations."""
     figures, findings, began = Figures(), {}, time.monotonic()
     for number in range(count):
         content = mutated(seeds, random.Random(f"{options.seed} {kind} {number}"))
@@ -89,7 +89,7 @@ def run(
 
 
 def limit_memory() -> None:
-    """Let what asks for terabytes fail here too, where the system would promise them."""
+    """Make allocations of terabytes fail even where the system overcommits memory."""
     try:
         import resource
     except ImportError:  # Windows

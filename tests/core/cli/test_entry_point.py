@@ -145,7 +145,7 @@ def test_ctrl_c_at_any_time_is_130(environment, capsys, monkeypatch) -> None:
         plugin="import lucid\n@lucid.hookimpl\n"
         "def lucid_register_commands(cli):\n    raise KeyboardInterrupt\n",
     )
-    # While plugins are asked for their commands: not a fault of the plugin.
+    # Ctrl-C while plugins register commands is not a plugin error.
     assert run(capsys, "alpha") == (130, "", "\nlucid: interrupted\n")
 
     def interrupted(arguments):
@@ -184,7 +184,7 @@ def test_failing_plugin_does_not_break_other_commands(environment, capsys, fault
     )
     environment.add("tools", "net", plugin=COMMANDS.format(name="alpha"))
     code, out, err = run(capsys, "models", "--json")
-    assert (code, out, err) == (0, "[]\n", "")  # not even asked
+    assert (code, out, err) == (0, "[]\n", "")  # without importing the plugin
     code, out, err = run(capsys, "alpha")
     assert (code, out) == (0, "alpha ran\n")
     assert err.startswith("lucid: warning: broken 1.0: its commands are skipped: ")

@@ -54,7 +54,7 @@ class PickyError(Exception):
 
 
 class Failing(Dataset):
-    """Sample 3 does what it is told."""
+    """Run a given function for sample 3."""
 
     def __init__(self, how, asleep=None):
         self.how = how

@@ -1,4 +1,4 @@
-"""Batches in the process that asks for them."""
+"""Batches loaded in the main process."""
 
 from __future__ import annotations
 

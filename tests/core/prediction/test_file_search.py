@@ -28,7 +28,7 @@ def found(*sources: str) -> list[str]:
     return list(find_files(sources, SUFFIXES))
 
 
-def told(*sources: str) -> tuple[list[str], list[str]]:
+def search(*sources: str) -> tuple[list[str], list[str]]:
     """The files, and what is said of the rest."""
     sentences: list[str] = []
     return list(find_files(sources, SUFFIXES, sentences.append)), sentences
@@ -94,11 +94,11 @@ def test_files_are_yielded_lazily(folder):
 def test_files_with_other_suffixes_are_counted(folder):
     for name in ("notes2.TXT", "sub/1.heic", "sub/README"):
         (Path("in") / name).touch()
-    files, (sentence,) = told("in", "in/b.png")
+    files, (sentence,) = search("in", "in/b.png")
     assert len(files) == 5
     assert "skipped 5 files" in sentence
     assert all(part in sentence for part in ("2 .txt", "1 .heic", "1 .md", "1 no suffix"))
-    assert told("in/*.png", "in/notes.txt")[1] == []
+    assert search("in/*.png", "in/notes.txt")[1] == []
 
 
 def test_linked_directories_are_searched_once(folder):
@@ -120,25 +120,25 @@ def test_linked_directories_are_searched_once(folder):
 def test_link_to_a_parent_directory_is_not_followed(folder):
     Path("outside.png").touch()
     os.symlink("../..", "in/sub/up")
-    files, sentences = told("in")
+    files, sentences = search("in")
     assert "in/sub/c.jpg" in files
     assert not any("outside" in file for file in files)
     assert "in/sub/up: not followed, links to a parent folder" in sentences
     os.symlink("in", "as")
-    assert told("as")[0][0] == "as/a.JPG"  # the directory that is named itself is
+    assert search("as")[0][0] == "as/a.JPG"  # the directory that is named itself is
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_pipe_is_skipped(folder):
     os.mkfifo("in/pipe.png")
-    files, (sentence,) = told("in")
+    files, (sentence,) = search("in")
     assert "in/pipe.png" not in files
     assert "1 pipe or device" in sentence
 
 
 @pytest.fixture
 def locked(folder, monkeypatch):
-    """A directory that cannot be read, whoever runs this."""
+    """A directory that cannot be read, even by root."""
     Path("in/locked").mkdir()
     scandir = os.scandir
 
@@ -153,12 +153,12 @@ def locked(folder, monkeypatch):
 
 def test_unreadable_directory_is_named(locked):
     for source, count in (("in", 4), ("in/**/*.png", 2), ("in/*/*.jpg", 1)):
-        files, sentences = told(source)
+        files, sentences = search(source)
         assert len(files) == count
         assert [s for s in sentences if "locked" in s] == [
             "in/locked: cannot be read (Permission denied)"
         ]
-    assert told("in/*.png")[1] == []
+    assert search("in/*.png")[1] == []
     with pytest.warns(UserWarning, match="in/locked: cannot be read"):
         assert len(found("in")) == 4
     with pytest.warns(UserWarning, match="in/locked: cannot be read"):

@@ -1,4 +1,4 @@
-"""A predictor: records out, faults told apart, and what travels to other processes."""
+"""Predictors: records, kinds of errors, and pickling."""
 
 from __future__ import annotations
 

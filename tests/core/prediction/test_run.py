@@ -54,28 +54,28 @@ def test_stopped_and_resumed(toy, weights, images, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         predict_files(interrupted(weights), images, report)
     assert not report.exists()
-    asked = []
+    predicted = []
     watched = type(
         "Watched",
         (toy.ToyPredictor,),
-        {"__call__": lambda self, b: asked.extend(b) or toy.ToyPredictor.__call__(self, b)},
+        {"__call__": lambda self, b: predicted.extend(b) or toy.ToyPredictor.__call__(self, b)},
     )
     predict_files(watched(weights), images, report, resume=True)
-    assert asked == [images[2], *images[3:]]  # the failed one again, and the rest
+    assert predicted == [images[2], *images[3:]]  # the failed one again, and the rest
     assert report.read_text() == whole.read_text()
 
 
 def test_finished_report_is_completed(toy, weights, images, tmp_path):
     report = tmp_path / "r.json"
     predict_files(toy.ToyPredictor(weights), images[:4], report)
-    asked = []
+    predicted = []
     watched = type(
         "Watched",
         (toy.ToyPredictor,),
-        {"__call__": lambda self, b: asked.extend(b) or toy.ToyPredictor.__call__(self, b)},
+        {"__call__": lambda self, b: predicted.extend(b) or toy.ToyPredictor.__call__(self, b)},
     )
     outcome = predict_files(watched(weights), images, report, resume=True)
-    assert asked == [images[2], *images[4:]]
+    assert predicted == [images[2], *images[4:]]
     assert (outcome.images, outcome.failed) == (5, 2)
 
 

@@ -14,7 +14,7 @@ from lucid.vision import ImageError, read_header, read_image
 
 PIXELS = np.array(
     [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [40, 50, 60], [70, 80, 90]]], np.uint8
-)  # (2, 3, 3): rows, columns, colours
+)  # (2, 3, 3): rows, columns, colors
 ARRAY = PIXELS.transpose(2, 0, 1).astype(np.float32) / 255
 
 
@@ -66,7 +66,7 @@ def test_sixteen_bits_keep_their_precision() -> None:
     np.testing.assert_allclose(image[1], values / 65535, rtol=1e-6)
 
 
-def test_transparency_is_dropped_and_the_colour_beneath_remains() -> None:
+def test_transparency_is_dropped_and_the_color_beneath_remains() -> None:
     alpha = np.full((2, 3, 1), 7, np.uint8)
     image = read_image(saved(Image.fromarray(np.concatenate([PIXELS, alpha], axis=2))))
     np.testing.assert_array_equal(image, ARRAY)
@@ -78,7 +78,7 @@ def test_palette_with_transparency_is_read_without_a_warning() -> None:
     np.testing.assert_allclose(read_image(file), ARRAY, atol=0.05)
 
 
-def test_cmyk_jpeg_keeps_its_colours() -> None:
+def test_cmyk_jpeg_keeps_its_colors() -> None:
     red = Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK")
     image = read_image(saved(red, "JPEG", quality=95))
     np.testing.assert_allclose(image.mean((1, 2)) * 255, [200, 30, 30], atol=4)

@@ -25,7 +25,7 @@ from lucid.vision.transforms import (
 
 
 def ramp(height: int, width: int) -> np.ndarray:
-    """Values that tell their row and column."""
+    """Values that encode their row and column."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, rows * 0 + 0.5]).astype(np.float32)
 

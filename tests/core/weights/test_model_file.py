@@ -64,7 +64,7 @@ def test_one_file_rebuilds_the_model(tmp_path, filename):
     x = lucid.random.randn(5, 1, 8, 8)
     for _ in range(3):
         model(x)  # moves the running statistics
-    preprocessing = {"size": [224, 224], "mean": [0.5], "grey": True, "note": None}
+    preprocessing = {"size": [224, 224], "mean": [0.5], "gray": True, "note": None}
     lucid.save_model(model, path, class_names=["a", "ä", "字"], preprocessing=preprocessing)
 
     lucid.random.seed(2)
@@ -266,7 +266,7 @@ def test_model_that_is_not_installed_is_unknown(tmp_path):
     ("kwargs", "message"),
     [
         ({"num_classes": 0}, r"tiny\(num_classes=0\) cannot be built: num_classes must be at lea"),
-        ({"colour": 1}, r"tiny\(colour=1\) cannot be built: .*colour"),
+        ({"color": 1}, r"tiny\(color=1\) cannot be built: .*color"),
         ({"num_classes": 2**50}, "cannot be built: "),
         ({"num_classes": 11}, r"do not match its model, tiny\(num_classes=11\): .*(\n.*)*\(11,"),
     ],

@@ -22,7 +22,7 @@ from lucid.weights.safe_unpickler import read_pickle
 
 
 class Notes:
-    """A world that takes note of what it is asked."""
+    """Resolver that records each request."""
 
     def __init__(self):
         self.names, self.calls, self.identities = [], [], []

@@ -70,7 +70,7 @@ def test_format_is_detected_from_the_contents(write, filename):
     assert_loads(write({"w": SIX}, filename=filename), {"w": SIX})
 
 
-def test_other_formats_are_recognised_under_a_checkpoints_name(tmp_path):
+def test_other_formats_are_recognized_under_a_checkpoints_name(tmp_path):
     for filename in ("w.safetensors", "w.npz"):
         lucid.save({"w": SIX}, tmp_path / filename)
         renamed = (tmp_path / filename).rename(tmp_path / "w.pth")
