@@ -34,7 +34,7 @@ X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
         (lambda: X.argmax(dim=1), "use axis="),
         (lambda: X.unique(dim=0), "use axis="),
         (lambda: lucid.unique(X, dim=0), "use axis="),
-        (lambda: X.max(dim=1), "argmax returns the indices"),
+        (lambda: X.max(dim=1), "use axis=; max returns only the values, argmax the indices"),
         (lambda: lucid.flip(X, dims=(0,)), "use axis="),
         (lambda: X.flatten(start_dim=1), "use start_axis="),
         (lambda: nn.Flatten(start_dim=1), "use start_axis="),

@@ -6,6 +6,7 @@ functions.  Missing names stay missing: ``hasattr`` is False, and ``dir`` does n
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import sys
@@ -235,17 +236,20 @@ def forward_message(
 def keyword_hints(name: str, keywords: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
     """Return hints for unknown keywords of the function or class ``name``.
 
-    A renamed keyword is suggested only if it is among ``parameters``.
+    A renamed keyword is suggested only if it is among ``parameters``; without a hint, a
+    parameter of similar spelling.
     """
-    taken = set(parameters)
+    taken = set(parameters) - {"self"}
     hints = {}
     for key in keywords:
         hint = KEYWORDS_OF.get(name, {}).get(key) or KEYWORDS.get(key)
-        if hint is None:
-            continue
-        if not hint.isidentifier():
+        if hint is None or (hint.isidentifier() and hint not in taken):
+            close = difflib.get_close_matches(key, sorted(taken), 1, 0.75)
+            if close:
+                hints[key] = f"use {close[0]}="
+        elif not hint.isidentifier():
             hints[key] = hint.replace("`", "")
-        elif hint in taken:
+        else:
             hints[key] = f"use {hint}="
     return hints
 

@@ -483,8 +483,8 @@ KEYWORDS: dict[str, str] = {
 
 #: Hints for keyword arguments of one function or class.
 KEYWORDS_OF: dict[str, dict[str, str]] = {
-    "max": {"dim": "use `axis=`: returns the values alone, `argmax` returns the indices"},
-    "min": {"dim": "use `axis=`: returns the values alone, `argmin` returns the indices"},
+    "max": {"dim": "use `axis=`; max returns only the values, argmax the indices"},
+    "min": {"dim": "use `axis=`; min returns only the values, argmin the indices"},
     "list_models": {"pretrained": "leave it out: Lucid downloads no weights"},
     "Resize": {"antialias": "leave it out: resizing always antialiases"},
     "backward": {"inputs": "set `requires_grad` of the leaves instead"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -103,11 +102,7 @@ def _remedies(
     function: Callable[..., Any], unknown: Iterable[str], valid: Iterable[str]
 ) -> list[str]:
     """Suggest a valid argument for each unknown one that has a known or similar spelling."""
-    valid = list(valid)
     remedies = keyword_hints(function.__name__, unknown, valid)
-    for key in unknown:
-        if key not in remedies and (close := difflib.get_close_matches(key, valid, 1, 0.75)):
-            remedies[key] = f"use {close[0]}="
     return [f"{key!r}: {remedy}" for key, remedy in remedies.items()]
 
 
