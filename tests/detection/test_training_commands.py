@@ -265,6 +265,10 @@ def test_ctrl_c_leaves_intact_checkpoint_and_exits_130(
         (("--imgsz", 600), "did you mean --model-option min_size=N?"),
         (("--lr0", 0.1), "did you mean --lr?"),
         (("--data", "DATA", "--images", "IMAGES", "--lr", "nan"), "finite"),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--lr", "abc"),
+            "expected a number > 0, got 'abc'",
+        ),
         (("--data", "DATA", "--images", "IMAGES", "--output", "twice"), "expected --output once"),
         (("--resume",), "contains no run to resume"),
     ],

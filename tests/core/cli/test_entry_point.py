@@ -76,7 +76,7 @@ def test_no_arguments_are_a_request_for_help(environment, capsys) -> None:
         (["info", ""], "Invalid value for 'NAME': expected a value, got an empty string"),
         (["summary", "n", "--input", ""], "Invalid value for '--input': expected a value, got an"),
         (["modles"], "there is no command 'modles'; did you mean 'models'?"),
-        (["zzz"], "there is no command 'zzz'"),
+        (["zzz"], "there is no command 'zzz'; `lucid --help` lists the commands"),
         (["models", "--bogus"], "No such option"),
         (["--bogus"], "No such option"),
         (["info"], "Missing argument 'NAME'"),

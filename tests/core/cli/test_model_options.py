@@ -67,6 +67,14 @@ def test_text_value_with_json_hint(text: str, advice: str, kind: type[Exception]
     assert "frozen" not in message
 
 
+def test_unknown_argument_has_no_json_hint() -> None:
+    with (
+        pytest.raises(click.BadParameter, match=r"'bacbone': use backbone=$"),
+        explain_builder_arguments(parsed("bacbone=resnet_18")),
+    ):
+        raise TypeError("got unexpected keyword argument(s) 'bacbone'; 'bacbone': use backbone=")
+
+
 def test_other_errors_are_unchanged() -> None:
     for error in (
         ValueError("sizes of images: expected two"),

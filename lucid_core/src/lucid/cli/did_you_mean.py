@@ -152,7 +152,7 @@ def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> 
     Returns
     -------
     str
-        Empty if no command is similar.
+        A similar command, or the command that lists all.
     """
     usual = name.lower().replace("_", "-")
     if usual in ("help", "version"):
@@ -166,7 +166,9 @@ def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> 
         or known.startswith(f"{usual}-")
     ]
     picks = picks or _close(usual, commands)
-    return f"; did you mean {' or '.join(map(repr, picks))}?" if picks else ""
+    if not picks:
+        return "; `lucid --help` lists the commands"
+    return f"; did you mean {' or '.join(map(repr, picks))}?"
 
 
 def _close(name: str, known: Iterable[str]) -> list[str]:

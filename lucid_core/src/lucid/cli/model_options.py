@@ -104,7 +104,8 @@ def explain_builder_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
         ]
         if not meant:
             raise
-        texts = [name for name in meant if isinstance(arguments[name], str)]
+        unknown = "unexpected keyword argument" in message
+        texts = [name for name in meant if isinstance(arguments[name], str) and not unknown]
         parts = [message, *(_json_hint(name, arguments[name]) for name in texts)]
         raise click.BadParameter("; ".join(parts), param_hint=f"'{_ARGUMENT}'") from error
 
