@@ -31,3 +31,8 @@ def test_pillow_is_not_imported_before_the_first_image() -> None:
         "assert not {'PIL', 'numba', 'click', 'tqdm'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_torchvision_name_gives_a_hint() -> None:
+    with pytest.raises(AttributeError, match=r"'ToTensor'; use lucid\.vision\.to_array"):
+        _ = transforms.ToTensor  # type: ignore[attr-defined]

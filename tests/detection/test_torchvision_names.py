@@ -80,3 +80,12 @@ def test_the_parts_of_a_detector_are_set_where_they_are() -> None:
         model.box_predictor = model.roi_heads.box_predictor
     model.score_threshold = 0.3
     assert model.roi_heads.score_threshold == 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("box_iou", "iou"), ("generalized_box_iou", "giou"), ("box_area", "area")]
+)
+def test_hints_of_the_boxes_module(name: str, own: str) -> None:
+    boxes = importlib.import_module("lucid_models_detection.boxes")
+    with pytest.raises(AttributeError, match=rf"{name}.* import {own}$"):
+        getattr(boxes, name)

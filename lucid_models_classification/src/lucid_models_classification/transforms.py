@@ -15,6 +15,8 @@ Examples
 (3, 224, 224)
 """
 
+from lucid.hints import add_attribute_hints, register_hints
+from lucid.torch_names import ATTRIBUTES
 from lucid.vision import ImageError, read_image, to_array, to_pil
 from lucid.vision.transforms import (
     IMAGENET_MEAN,
@@ -47,3 +49,6 @@ __all__ = [
     "to_array",
     "to_pil",
 ]
+
+register_hints(__name__, lambda: ATTRIBUTES["lucid.vision.transforms"])
+add_attribute_hints(globals())

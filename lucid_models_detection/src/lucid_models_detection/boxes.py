@@ -13,7 +13,9 @@ import numpy as np
 
 from lucid import Tensor, kernels
 from lucid.autograd import ArrayLike, array_of
+from lucid.hints import add_attribute_hints, register_hints
 from lucid_models_detection.box_encoding import decode, encode
+from lucid_models_detection.torchvision_names import NAMES
 
 __all__ = [
     "area",
@@ -304,3 +306,7 @@ def _per_box(boxes: ArrayLike, values: ArrayLike, name: str) -> Array:
     if array.shape != (count,):
         raise ValueError(f"{name}: expected shape ({count},) (one per box), got {array.shape}")
     return array
+
+
+register_hints(__name__, lambda: NAMES)
+add_attribute_hints(globals())
