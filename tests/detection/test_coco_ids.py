@@ -93,7 +93,7 @@ def test_recorded_category_ids_take_precedence(tmp_path: Path) -> None:
         ({"images": [*IMAGES, {"id": 3, "file_name": "x.png"}]}, "a/x.png", NAMES, r"\[3, 7\]"),
         ({"images": [*IMAGES, {"id": 3, "file_name": "y.png"}]}, "y.png", NAMES, "image 9 has"),
         ({"images": [{"id": "3"}]}, "y.png", NAMES, "expected id and file_name"),
-        ({"images": None}, "y.png", NAMES, "objects named 'images'"),
+        ({"images": None}, "y.png", NAMES, "objects 'images'"),
         ({}, "y.png", ("background", "cat"), "category 30 is 'dog': the detector has no such"),
         ({}, "y.png", None, "expected class names .* --class-names"),
     ],

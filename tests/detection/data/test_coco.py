@@ -151,8 +151,8 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("images/1/file_name", None, "relative path"),
         ("categories/0/id", 3, "another category has the same id"),
         ("categories/0/name", None, "category number 0: expected id and name"),
-        ("categories", {}, "expected a list of objects named 'categories'"),
-        ("annotations", [1], "expected a list of objects named 'annotations'"),
+        ("categories", {}, "with a list of objects 'categories'"),
+        ("annotations", [1], "with a list of objects 'annotations'"),
     ],
 )
 def test_inconsistent_files_are_rejected(

@@ -348,7 +348,15 @@ def test_latin_1_is_rejected(coco_content: Content, write_coco: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("  \n", "it is empty"),
+        ("  \n", "expected a COCO JSON file, got an empty file; export .* as COCO JSON"),
+        (
+            "{'images'}",
+            "got text that is not JSON .*; export .* as COCO",
+        ),
+        (
+            '{"images": []}',
+            r"list of objects 'annotations', got the keys .*images.*; export",
+        ),
         ('{"a": 1}\n{"b": 2}\n', "JSON lines"),
         ("<?xml version='1.0'?><annotation/>", "Pascal VOC annotations are read by VocDetection"),
         ("<!DOCTYPE html><html></html>", "HTML page"),
@@ -359,7 +367,7 @@ def test_latin_1_is_rejected(coco_content: Content, write_coco: Write) -> None:
         ("train: a/images\nval: b/images\nnc: 1\nnames: [a]\n", "YOLO"),
         ("0 0.5 0.5 0.25 0.125\n" * 200, "YOLO"),
         ("[]", "got a list"),
-        ("7", "expected a JSON object, got a int"),
+        ("7", "expected a COCO JSON file .*got 7"),
         ('{"shapes": [], "imagePath": "a.png"}', "labelme"),
         ('{"_via_img_metadata": {}}', "VGG Image Annotator"),
         ('{"a.png1": {"regions": []}}', "VGG Image Annotator"),
@@ -464,7 +472,7 @@ def test_annotations_must_be_a_list_of_objects(
     coco_content: Content, write_coco: Write, rows: Any
 ) -> None:
     coco_content["annotations"] = rows
-    with pytest.raises(ValueError, match=r"named 'annotations', got (None|\{\})"):
+    with pytest.raises(ValueError, match=r"objects 'annotations', got (None|\{\})"):
         CocoDetection(*write_coco(coco_content))
 
 

@@ -14,6 +14,9 @@ from lucid_models_detection.data.field_parsing import brief
 
 __all__ = ["read_json"]
 
+_EXPECTED = "expected a COCO JSON file"
+_EXPORT = "export the annotations as COCO JSON (instances)"
+
 #: Keys that identify other formats, with the remedy.
 _OTHER_FORMATS = (
     ({"shapes", "imagePath"}, "a labelme file of one image; export the dataset as COCO JSON"),
@@ -33,23 +36,25 @@ def read_json(
     """
     content = path.read_bytes()
     if not content.strip():
-        raise ValueError(f"{path}: not a JSON file: it is empty")
-    text = decode_text(content, f"{path}: not a JSON file", json.detect_encoding(content))
+        raise ValueError(f"{path}: {_EXPECTED}, got an empty file; {_EXPORT}")
+    text = decode_text(content, f"{path}: {_EXPECTED}", json.detect_encoding(content))
     del content  # as large as the text
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file: {error}{_text_hint(text)}") from None
+        raise ValueError(
+            f"{path}: {_EXPECTED}, got text that is not JSON ({error}){_text_hint(text)}"
+        ) from None
     if isinstance(value, list):
-        raise ValueError(f"{path}: expected a JSON object, got a list{_list_hint(value)}")
+        raise ValueError(f"{path}: {_EXPECTED} (one object), got a list{_list_hint(value)}")
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected a JSON object, got a {type(value).__name__}")
+        raise ValueError(f"{path}: {_EXPECTED} (one object), got {brief(value)}; {_EXPORT}")
     for key in keys:
         rows = value.get(key)
-        expected = f"{path}: not COCO annotations: expected a list of objects named {key!r}"
+        expected = f"{path}: {_EXPECTED} with a list of objects {key!r}"
         if key not in value:
             raise ValueError(
-                f"{expected}; the file has {brief(sorted(value))}{_object_hint(value)}"
+                f"{expected}, got the keys {brief(sorted(value))}{_object_hint(value)}"
             )
         if not isinstance(rows, list):
             raise ValueError(f"{expected}, got {brief(rows)}{_object_hint(value)}")
@@ -77,7 +82,7 @@ def _text_hint(text: str) -> str:
         json_lines = False
     if json_lines:
         return "; it looks like JSON lines; a COCO file is a single JSON object"
-    return ""
+    return f"; {_EXPORT}"
 
 
 def _list_hint(rows: list[Any]) -> str:
@@ -102,4 +107,4 @@ def _object_hint(value: dict[str, Any]) -> str:
     rows = list(value.values())[:5]
     if rows and all(isinstance(row, dict) and "regions" in row for row in rows):
         return "; it looks like a VGG Image Annotator file; export the annotations as COCO"
-    return ""
+    return f"; {_EXPORT}"
