@@ -203,7 +203,7 @@ class TorchvisionConverter(WeightConverter):
 
 
 def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
-    """Return the keyword arguments that make a builder's network torchvision's.
+    """Return the keyword arguments that make a builder build the same network as torchvision.
 
     Parameters
     ----------

@@ -262,7 +262,7 @@ def unique(
         Shape (U,), or that of ``x`` with length U along ``axis``.
     Tensor, ...
         The optional results in the order of the parameters, int64 of shape (U,); the inverse
-        has the shape of ``x``, or its length along ``axis``.
+        has the shape of ``x``, or ``(x.shape[axis],)`` if ``axis`` is given.
     """
     a = array_of(x)
     if not (return_index or return_inverse or return_counts):

@@ -46,8 +46,8 @@ def batch_norm(
     x : array-like
         Shape (N, C, H, W).
     running_mean, running_var : Tensor or array, or None
-        Shape (C,).  Updated in place in training, where they may be None; otherwise used to
-        normalize.
+        Shape (C,).  In training, updated in place (may be None); in evaluation, required
+        and used to normalize.
     weight, bias : array-like, optional
         Shape (C,).
     training : bool, default False

@@ -39,7 +39,9 @@ def _accumulator(a: Array) -> DType:
     return a.dtype if a.dtype.kind == "f" else int64
 
 
-@reduction("Shape of ``x`` without the reduced axes; 0 for no elements.")
+@reduction(
+    "Shape of ``x`` without the reduced axes (length 1 with ``keepdims``); 0 for no elements."
+)
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over axes; integers and booleans are summed as int64."""
     a = array_of(x)
@@ -49,7 +51,9 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return record(value, (x, lambda g: expand_reduced(g, shape, axes)))
 
 
-@reduction("Shape of ``x`` without the reduced axes; 1 for no elements.")
+@reduction(
+    "Shape of ``x`` without the reduced axes (length 1 with ``keepdims``); 1 for no elements."
+)
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product over axes; integers and booleans are multiplied as int64.
 
@@ -77,7 +81,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 _extremum_docs = reduction(
-    "Shape of ``x`` without the reduced axes, dtype of ``x``.",
+    "Shape of ``x`` without the reduced axes (length 1 with ``keepdims``), dtype of ``x``.",
     raises={"ValueError": "If an axis is repeated, or there are no elements."},
 )
 
@@ -124,7 +128,8 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
 
 
 @reduction(
-    "Booleans, shape of ``x`` without the reduced axes; False for no elements.",
+    "Booleans, shape of ``x`` without the reduced axes "
+    "(length 1 with ``keepdims``); False for no elements.",
     "Any shape; NaN counts as nonzero.",
 )
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -134,7 +139,8 @@ def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 @reduction(
-    "Booleans, shape of ``x`` without the reduced axes; True for no elements.",
+    "Booleans, shape of ``x`` without the reduced axes "
+    "(length 1 with ``keepdims``); True for no elements.",
     "Any shape; NaN counts as nonzero.",
 )
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -143,7 +149,10 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return record(np.all(a, axis=reduction_axes(axis, a.ndim), keepdims=keepdims))
 
 
-@reduction("Shape of ``x`` without the reduced axes; -inf for no elements.", FLOAT)
+@reduction(
+    "Shape of ``x`` without the reduced axes (length 1 with ``keepdims``); -inf for no elements.",
+    FLOAT,
+)
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Logarithm of the sum of exponentials, ``log(sum(exp(x)))``, without overflow."""
     a = floating(x)
@@ -183,7 +192,7 @@ def cumsum(x: ArrayLike, axis: int) -> Tensor:
     }
     | AXIS
     | KEEPDIMS,
-    "Shape of ``x`` without the reduced axes.",
+    "Shape of ``x`` without the reduced axes (length 1 with ``keepdims``).",
     AXIS_ERRORS,
 )
 def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:

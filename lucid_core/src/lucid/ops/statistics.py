@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
-@reduction("Shape of ``x`` without the reduced axes; NaN for no elements.", FLOAT)
+@reduction(
+    "Shape of ``x`` without the reduced axes (length 1 with ``keepdims``); NaN for no elements.",
+    FLOAT,
+)
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over axes."""
     a = floating(x)
@@ -37,8 +40,9 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 _CORRECTION = {"correction : float, default 1": "Subtracted from ``n`` in the divisor."}
 _variance = add_sections(
     {"x : array-like": FLOAT, **AXIS, **_CORRECTION, **KEEPDIMS},
-    "Shape of ``x`` without the reduced axes.  For ``n <= correction`` it is NaN, or inf if the "
-    "elements differ.",
+    "Shape of ``x`` without the reduced axes "
+    "(length 1 with ``keepdims``).  For ``n <= correction`` it is NaN, or inf "
+    "if the elements differ.",
     AXIS_ERRORS,
 )
 

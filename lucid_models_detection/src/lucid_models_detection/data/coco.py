@@ -90,17 +90,17 @@ class CocoDetection(DetectionDataset):
     transform : callable, optional
         ``transform(image, target) -> (image, target)``, applied to each sample.
     on_invalid : {"raise", "skip"}, default "raise"
-        Handling of invalid images and annotations.  ``"skip"`` leaves them out, unless they
-        are more than half.
+        Handling of invalid images and annotations.  ``"skip"`` leaves them out, and
+        raises if they are more than half.
     box_format : str, optional
         Format of ``bbox``: ``"xywh"``, ``"xyxy"``, ``"cxcywh"``, or one of these after
         ``"normalized-"`` for fractions of the image size.  Default: ``"xywh"``, and raise if
         the boxes look like another format.
     box_orientation : {"upright", "stored"}, optional
         Image that the boxes refer to if it has an EXIF orientation: as viewers show it, or its
-        pixels as stored.  Samples are always upright.  Default: as the annotated width and
-        height imply, which must be ``"upright"``; raise when opening an image where they do
-        not decide.
+        pixels as stored.  Samples are always upright.  Default: check that width and height
+        are those of the upright image; raise if they are those of the stored pixels, or fit
+        both.
     header : callable, optional
         Reads size and orientation of images without a size in the file.  Default:
         ``lucid.vision.read_header``.

@@ -61,8 +61,8 @@ class VocDetection(DetectionDataset):
     transform : callable, optional
         ``transform(image, target) -> (image, target)``, applied to each sample.
     on_invalid : {"raise", "skip"}, default "raise"
-        Handling of invalid files, images and objects.  ``"skip"`` leaves them out, unless they
-        are more than half.
+        Handling of invalid files, images and objects.  ``"skip"`` leaves them out, and
+        raises if they are more than half.
     box_format : str, optional
         Format of xmin, ymin, xmax, ymax, as in :class:`CocoDetection`.  Default: ``"xyxy"``,
         and raise if the boxes look like another format.

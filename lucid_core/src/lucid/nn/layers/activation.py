@@ -66,6 +66,10 @@ class GELU(Module):
     ----------
     approximate : {"none", "tanh"}
         ``"tanh"`` uses the tanh approximation; see :func:`lucid.nn.functional.gelu`.
+
+    References
+    ----------
+    Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016, section 2.
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -83,7 +87,12 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """Sigmoid linear unit (swish), ``x * sigmoid(x)``, elementwise."""
+    """Sigmoid linear unit (swish), ``x * sigmoid(x)``, elementwise.
+
+    References
+    ----------
+    Ramachandran, Zoph and Le, *Searching for Activation Functions*, 2017.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
@@ -107,7 +116,12 @@ class Hardsigmoid(Module):
 
 
 class Hardswish(Module):
-    """Piecewise quadratic approximation of swish, ``x * relu6(x + 3) / 6``, elementwise."""
+    """Piecewise quadratic approximation of swish, ``x * relu6(x + 3) / 6``, elementwise.
+
+    References
+    ----------
+    Howard et al., *Searching for MobileNetV3*, 2019, section 5.2.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
