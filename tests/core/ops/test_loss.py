@@ -125,7 +125,7 @@ def test_invalid_options():
         F.cross_entropy(x, y, label_smoothing=2)
     with pytest.raises(ValueError, match="'mean', 'sum' or 'none', got 'avg'"):
         F.cross_entropy(x, y, reduction="avg")
-    with pytest.raises(ValueError, match=r"shape \(2, 3\), got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), got .*\(3, 2\)"):
         F.cross_entropy(x, np.zeros((3, 2)))
 
 

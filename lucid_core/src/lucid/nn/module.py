@@ -171,8 +171,9 @@ class Module(ParameterContainer):
             for path, module in self.named_modules(remove_duplicate=False)
             for name in module._ignored_keys
         }
+        head = (tuple(getattr(self, "head_prefixes", ())), getattr(self, "num_classes", None))
         return load_into(
-            type(self).__name__, self._entries(), ignored, state_dict, strict, skip_mismatched
+            type(self).__name__, self._entries(), ignored, state_dict, strict, skip_mismatched, head
         )
 
     @property

@@ -65,6 +65,7 @@ def load_into(
     state_dict: Mapping[str, Any],
     strict: bool,
     skip_mismatched: bool,
+    head: tuple[tuple[str, ...], int | None] = ((), None),
 ) -> LoadResult:
     """Copy values of ``state_dict`` into tensors: all of them, or none.
 
@@ -80,6 +81,8 @@ def load_into(
         Values.
     strict, skip_mismatched : bool
         See :meth:`lucid.nn.Module.load_state_dict`.
+    head : (tuple of str, int or None)
+        ``head_prefixes`` and ``num_classes`` of a classifier, for the error message.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(
@@ -98,6 +101,7 @@ def load_into(
         if key not in known:
             (result.skipped if key in ignored else result.unexpected).append(str(key))
     wrong_shapes: list[str] = []
+    class_counts: set[int] = set()
     mismatches: list[str] = []
     conflicts: list[str] = []
     bases = {id(base_array(tensor._data)) for tensor in tensors.values()}
@@ -113,6 +117,9 @@ def load_into(
             except _ShapeMismatchError as error:
                 result.skipped.append(name)
                 wrong_shapes.append(f"{name}: {error}")
+                prefixes, num_classes = head
+                if name.startswith(prefixes) and tensor.shape[:1] == (num_classes,):
+                    class_counts.update(np.shape(state_dict[name])[:1])
             except _MismatchError as error:
                 mismatches.append(f"{name}: {error}")
         result.loaded.extend(name for name, _ in values)
@@ -128,7 +135,13 @@ def load_into(
     if strict:
         problems = {"missing": result.missing, "unexpected": result.unexpected, **problems}
     if any(problems.values()):
-        raise StateDictError(_report(kind, problems))
+        report = _report(kind, problems)
+        if len(class_counts) == 1 and not skip_mismatched:
+            report += (
+                "\n  the head has another number of classes: build the model with "
+                f"num_classes={class_counts.pop()}, or pass skip_mismatched=True"
+            )
+        raise StateDictError(report)
     with no_grad():
         for tensor, value in copies:
             tensor.copy_(value)

@@ -176,7 +176,13 @@ def reciprocal(x: ArrayLike) -> Tensor:
 )
 def negative(x: ArrayLike) -> Tensor:
     """Elementwise negation, ``-x``."""
-    return record(-array_of(x), (x, lambda g: -g))
+    a = array_of(x)
+    if a.dtype.kind == "b":
+        raise TypeError(
+            f"negative (-x) expected integers or floats, got bool of shape {a.shape}; use ~x or "
+            "logical_not(x)"
+        )
+    return record(-a, (x, lambda g: -g))
 
 
 @unary(returns="Shape, dtype and memory of ``x``.")

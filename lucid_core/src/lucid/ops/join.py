@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +36,11 @@ def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
     """Concatenate tensors along an existing axis."""
     arrays = _same_dtype(tensors, "concatenate")
     position = normalize_axis(axis, arrays[0].ndim)
-    value = np.concatenate(arrays, position)
+    try:
+        value = np.concatenate(arrays, position)
+    except ValueError as error:
+        rule = f"of equal shape except along axis {position}"
+        raise _shape_error("concatenate", rule, arrays, {position}) or error from None
     ends = np.cumsum([a.shape[position] for a in arrays])[:-1]
     return record_joint(value, tensors, lambda g: np.split(g, ends, position))
 
@@ -56,8 +60,26 @@ def stack(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
     """Stack tensors along a new axis."""
     arrays = _same_dtype(tensors, "stack")
     position = normalize_axis(axis, arrays[0].ndim + 1)
-    value = np.stack(arrays, position)
+    try:
+        value = np.stack(arrays, position)
+    except ValueError as error:
+        raise _shape_error("stack", "of equal shape", arrays) or error from None
     return record_joint(value, tensors, lambda g: list(np.moveaxis(g, position, 0)))
+
+
+def _shape_error(
+    name: str, rule: str, arrays: list[Array], free: Container[int] = ()
+) -> ValueError | None:
+    """Return the error for the first array whose shape does not match the first one."""
+    first = arrays[0].shape
+    for i, a in enumerate(arrays):
+        sizes = enumerate(zip(a.shape, first, strict=False))
+        if a.ndim != len(first) or any(m != n and axis not in free for axis, (m, n) in sizes):
+            return ValueError(
+                f"{name} expected tensors {rule}, got {first} and {a.shape} (tensors 0 and {i}); "
+                "reshape, resize or pad them"
+            )
+    return None
 
 
 def _same_dtype(tensors: Sequence[ArrayLike], name: str) -> list[Array]:

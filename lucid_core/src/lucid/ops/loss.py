@@ -125,9 +125,12 @@ def _soft_cross_entropy(
     """Compute the cross entropy with class probabilities as target."""
     probabilities = array_of(target)
     if probabilities.shape != array_of(input).shape:
+        indices = scores.shape[:-1]
+        remedy = '; convert class indices: target.astype("int64")'
         raise ValueError(
-            f"cross_entropy expected probabilities of the logits' shape {array_of(input).shape}, "
-            f"got {probabilities.shape}"
+            f"cross_entropy expected integer class indices of shape {indices} or probabilities "
+            f"of shape {array_of(input).shape}, got {probabilities.dtype} of shape "
+            f"{probabilities.shape}{remedy if probabilities.shape == indices else ''}"
         )
     q = _classes_last(probabilities, "cross_entropy").reshape(logp.shape).astype(logp.dtype)
     share = 1 - label_smoothing

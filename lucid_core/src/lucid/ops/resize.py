@@ -58,7 +58,7 @@ def interpolate(
     """
     a = image_batch(x, "interpolate")
     if mode not in ("nearest", "bilinear"):
-        raise ValueError(f"expected mode='nearest' or 'bilinear', got {mode!r}")
+        raise ValueError(f"interpolate expected mode='nearest' or 'bilinear', got {mode!r}")
     if mode == "nearest" and align_corners is not None:
         raise ValueError("align_corners requires mode='bilinear', got mode='nearest'")
     if recompute_scale_factor and scale_factor is None:

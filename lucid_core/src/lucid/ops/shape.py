@@ -38,6 +38,16 @@ def shape_of(shape: tuple[Shape, ...]) -> tuple[int, ...]:
         raise TypeError(f"expected a shape of integers, got {given!r}") from None
 
 
+def _reshaped(a: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return a.reshape(shape)
+    except ValueError:
+        rule = " and at most one -1" if shape.count(-1) > 1 else ""
+        raise ValueError(
+            f"expected a shape with {a.size} elements{rule}, got {shape} for x of shape {a.shape}"
+        ) from None
+
+
 @add_sections(
     _X | _SHAPE,
     _VIEW_OR_COPY,
@@ -47,7 +57,7 @@ def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
     """Reshape; one length may be -1 and is inferred."""
     a = array_of(x)
     before = a.shape
-    return record(a.reshape(shape_of(shape)), (x, lambda g: g.reshape(before)))
+    return record(_reshaped(a, shape_of(shape)), (x, lambda g: g.reshape(before)))
 
 
 @add_sections(
@@ -62,7 +72,7 @@ def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
 def view(x: ArrayLike, *shape: Shape) -> Tensor:
     """Reshape without a copy; one length may be -1 and is inferred."""
     a, wanted = array_of(x), shape_of(shape)
-    seen = a.reshape(wanted)
+    seen = _reshaped(a, wanted)
     if not np.may_share_memory(seen, a) and a.size:
         raise ValueError(
             f"expected a shape that needs no copy, got {wanted} (for a tensor of shape {a.shape} "

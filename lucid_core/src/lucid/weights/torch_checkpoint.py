@@ -40,7 +40,7 @@ __all__ = ["PICKLE_IN_ARCHIVE", "read", "read_metadata"]
 #: Archive member that identifies a checkpoint.
 PICKLE_IN_ARCHIVE = re.compile(r"(?:[^/]+/)?data\.pkl")
 
-_WHAT = "PyTorch checkpoint"
+_WHAT = "PyTorch checkpoint written by torch.save"
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 # Views may share a storage, and each is copied: limit the expansion, since a few bytes could be

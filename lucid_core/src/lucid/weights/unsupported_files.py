@@ -144,5 +144,5 @@ def _recognized_text(start: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         return None
     if len(words) > _MIN_TEXT and all(c.isprintable() or c.isspace() for c in words):
-        return f"text that starts with {words[:30]!r}", ""
+        return f"text that starts with {words[:30]!r}", _AGAIN
     return None

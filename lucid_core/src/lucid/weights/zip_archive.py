@@ -48,7 +48,9 @@ def open_archive(file: BinaryIO, what: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(file) as archive:
             yield archive
     except _DAMAGE as error:
-        raise MalformedError(f"not a valid {what}: {error}") from None
+        raise MalformedError(
+            f"expected a {what}, got a damaged file ({error}); download it again"
+        ) from None
 
 
 def check_members(infos: list[zipfile.ZipInfo], size: int) -> None:

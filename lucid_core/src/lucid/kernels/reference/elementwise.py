@@ -17,7 +17,10 @@ def erf(x: Array) -> Array:
 
 def add(a: Array, b: Array) -> Array:
     """Compute ``a + b`` with broadcasting."""
-    return np.asarray(a + b)
+    try:
+        return np.asarray(a + b)
+    except ValueError:
+        raise ValueError(f"expected shapes that broadcast, got {a.shape} and {b.shape}") from None
 
 
 def add_into(total: Array, other: Array) -> None:

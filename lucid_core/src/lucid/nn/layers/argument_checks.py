@@ -16,7 +16,17 @@ def check_channels(layer: Module, x: ArrayLike, channels: int) -> None:
     """Raise ValueError unless ``x`` has shape (N, channels, H, W)."""
     shape = array_of(x).shape
     if len(shape) != 4 or shape[1] != channels:
-        raise ValueError(f"{layer!r}: expected input of shape (N, {channels}, H, W), got {shape}")
+        remedies = {
+            (4, 3): "; move the channels: x.transpose(0, 3, 1, 2)",
+            (3, 0): "; add the batch axis: x[None]",
+            (3, 2): "; move the channels and add the batch axis: x.transpose(2, 0, 1)[None]",
+        }
+        fits = (
+            text for (n, i), text in remedies.items() if len(shape) == n and shape[i] == channels
+        )
+        raise ValueError(
+            f"{layer!r}: expected input of shape (N, {channels}, H, W), got {shape}{next(fits, '')}"
+        )
 
 
 def check_positive(layer: str, **sizes: int) -> None:
