@@ -127,7 +127,7 @@ def test_published_run_is_read_and_drawn(tmp_path: Path) -> None:
     for chart in ("networks-light", "networks-dark", "layers-light", "layers-dark"):
         drawn = (folder / f"{chart}.svg").read_text()
         assert "PyTorch" in drawn
-        assert "share of the other" in drawn
+        assert "below 1: Lucid is faster" in drawn
 
 
 def test_publishing_keeps_results_of_other_processors(tmp_path: Path) -> None:

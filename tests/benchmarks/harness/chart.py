@@ -42,7 +42,7 @@ def draw(rows: Sequence[Row], path: Path, theme: str) -> None:
         _draw_rows(axes, rows, ink)
         axes.axvline(1, color=ink, linewidth=1)
         axes.set_xlim(0, _reach(rows))
-        axes.set_xlabel("Lucid's time as a share of the other's: left of 1, Lucid is faster")
+        axes.set_xlabel("Time of Lucid divided by the time of the other (below 1: Lucid is faster)")
         axes.grid(axis="x", color=grid, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
@@ -79,7 +79,7 @@ def _draw_rows(axes: Any, rows: Sequence[Row], ink: str) -> None:
         axes.plot([low, high], [y, y], color=color, linewidth=2, alpha=0.45)
         axes.plot(middle, y, label=once(LABELS[row.peer]), **point)
         if row.at_most is not None:
-            axes.plot(row.at_most, y, markeredgewidth=2, label=once("at most"), **limit)
+            axes.plot(row.at_most, y, markeredgewidth=2, label=once("target"), **limit)
         labels.append("" if row.case == previous else row.case)
         previous = row.case
     axes.set_yticks(range(len(rows)), labels)
