@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import os
+from collections.abc import Container, Sequence
 from typing import TextIO
 
 from lucid.file_types import HEADER_SIZE, FileType, detect_file_type
 
-__all__ = ["decode_text", "kind_of_binary", "open_text", "pluralize", "read_text"]
+__all__ = ["align_columns", "decode_text", "kind_of_binary", "open_text", "pluralize", "read_text"]
 
 #: UTF-32 before UTF-16, since its mark starts with that of UTF-16.
 _BYTE_ORDER_MARKS = (
@@ -27,6 +28,18 @@ _REMEDIES = {
 }
 #: Bytes shown before and after an undecodable one.
 _CONTEXT_BYTES = 12
+
+
+def align_columns(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Format rows as lines with aligned columns; those in `right` are right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def pluralize(number: int, noun: str, plural: str | None = None) -> str:

@@ -8,17 +8,9 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``lucid`` and return its exit code.
+    """Run ``lucid`` with `arguments` (default ``sys.argv[1:]``) and return its exit code.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Command-line arguments; default ``sys.argv[1:]``.
-
-    Returns
-    -------
-    int
-        0 on success, 2 for bad input, 130 after Ctrl-C, 1 for other errors.
+    0 on success, 2 for bad input, 130 after Ctrl-C, 1 for other errors.
     """
     try:
         from lucid.cli.entry_point import run

@@ -140,20 +140,7 @@ def suggest_option(error: click.NoSuchOption) -> str:
 
 
 def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> str:
-    """Return the suggestion to append to the error about an unknown command.
-
-    Parameters
-    ----------
-    name : str
-        Unknown command.
-    commands : mapping
-        Known commands.
-
-    Returns
-    -------
-    str
-        A similar command, or the command that lists all.
-    """
+    """Return a similar command, or the one that lists all, for the error about `name`."""
     usual = name.lower().replace("_", "-")
     if usual in ("help", "version"):
         return f"; did you mean --{usual}?"

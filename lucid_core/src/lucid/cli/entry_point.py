@@ -29,7 +29,7 @@ _INPUT_ERRORS = (LucidError, ValueError, OSError)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run ``lucid`` with `arguments` (default ``sys.argv[1:]``) and return the exit code."""
+    """Run ``lucid``; see :func:`lucid.cli.main`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, given = _take_debug(given)
     with standard_streams():
@@ -73,14 +73,7 @@ def _location_in_model(error: SystemExit) -> str | None:
 class RankError(Exception):
     """Error on one rank; the other ranks are aborted after it is reported.
 
-    Parameters
-    ----------
-    error : BaseException
-        Original error.
-    where : str
-        Prefix of the message, such as ``"rank 1: "``.
-    abort : callable
-        ``abort(code)`` ends all ranks.
+    ``where`` is a prefix of the message, such as ``"rank 1: "``; ``abort(code)`` ends all ranks.
     """
 
     def __init__(self, error: BaseException, where: str, abort: Callable[[int], object]) -> None:

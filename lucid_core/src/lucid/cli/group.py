@@ -39,14 +39,9 @@ class _PluginCommand:
 class _PluginCommands:
     """Commands of all plugins.
 
-    Attributes
-    ----------
-    commands : dict
-        By name; ``distribution:name`` if several plugins add the same name.
-    ambiguous : dict
-        Qualified names by such a name.
-    errors : dict of str to str
-        Reason why commands could not be added, by ``distribution version``.
+    ``commands`` are by name, or ``distribution:name`` if several plugins add the same name;
+    ``ambiguous`` has the qualified names of such a name.  ``errors`` has the reasons why commands
+    could not be added, by ``distribution version``.
     """
 
     commands: dict[str, _PluginCommand] = field(default_factory=dict)

@@ -12,24 +12,10 @@ __all__ = ["run_command"]
 
 
 def run_command(*arguments: object, advice: str) -> str:
-    """Run a ``lucid`` command in this process.
+    """Run a ``lucid`` command in this process and return its standard output.
 
-    Parameters
-    ----------
-    *arguments : object
-        Command name and arguments, converted to str.
-    advice : str
-        Remedy if the command fails.
-
-    Returns
-    -------
-    str
-        Standard output of the command.
-
-    Raises
-    ------
-    lucid.testing.plugin_checks.CheckError
-        If the exit code is not 0; the message has the last line of stderr.
+    If it fails, the :class:`~lucid.testing.plugin_checks.CheckError` has the last line of stderr
+    and ``advice``, the remedy.
     """
     words = [*map(str, arguments)]
     out, err = (

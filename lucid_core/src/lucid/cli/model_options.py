@@ -14,12 +14,7 @@ import click
 from lucid.errors import LucidError
 from lucid.models import model_info
 
-__all__ = [
-    "builder_arguments_option",
-    "ema_option",
-    "explain_builder_arguments",
-    "model_option",
-]
+__all__ = ["builder_arguments_option", "ema_option", "explain_builder_arguments", "model_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,15 +22,7 @@ _ARGUMENT = "--model-option"
 
 
 def model_option(help: str, argument: str = "model") -> Callable[[Command], Command]:
-    """Add the option ``--model NAME``; aliases are resolved.
-
-    Parameters
-    ----------
-    help : str
-        Help text.
-    argument : str, default "model"
-        Parameter of the command function.
-    """
+    """Add the option ``--model NAME``; aliases are resolved."""
     return click.option("--model", argument, metavar="NAME", help=help, callback=_registered_name)
 
 
@@ -46,15 +33,7 @@ def _registered_name(ctx: click.Context, param: click.Parameter, value: str | No
 def builder_arguments_option(
     help: str, argument: str = "model_options"
 ) -> Callable[[Command], Command]:
-    """Add the repeatable option ``--model-option NAME=VALUE``; values are JSON or text.
-
-    Parameters
-    ----------
-    help : str
-        Help text.
-    argument : str, default "model_options"
-        Parameter of the command function; it receives a dict.
-    """
+    """Add the repeatable option ``--model-option NAME=VALUE``; values are JSON or text."""
     return click.option(
         _ARGUMENT,
         argument,
@@ -85,11 +64,6 @@ def explain_builder_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
     """Name ``--model-option`` in errors about its arguments.
 
     If a value was read as text because it is not JSON, the error shows the JSON spelling.
-
-    Parameters
-    ----------
-    arguments : mapping
-        Value of the option.
     """
     try:
         yield

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 import click
 
+from lucid.text import align_columns
+
 __all__ = [
     "json_option",
     "printable",
@@ -34,11 +36,7 @@ def _keep_for_json(ctx: click.Context, parameter: click.Parameter, value: bool) 
 
 #: Option ``--json``.  Commands that have it write with :func:`write` or :func:`write_json`.
 json_option = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    callback=_keep_for_json,
-    help="Write JSON instead of text.",
+    "--json", "as_json", is_flag=True, callback=_keep_for_json, help="Write JSON instead of text."
 )
 
 
@@ -80,14 +78,8 @@ def printable_lines(text: str) -> str:
 
 def write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
     """Write aligned columns; those in `right` are right-aligned."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())
+    for line in align_columns([[printable(cell) for cell in row] for row in rows], right):
+        click.echo(line)
 
 
 def warn(message: str) -> None:

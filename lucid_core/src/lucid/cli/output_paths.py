@@ -22,17 +22,7 @@ REPORT_SUFFIXES = (".json", ".jsonl")
 
 
 class OutputPath(NamedTuple):
-    """Value of ``--output``; both paths are None if it is not given.
-
-    Attributes
-    ----------
-    report : Path or None
-        Result file.
-    pictures : Path or None
-        Image file, or folder of images.
-    is_folder : bool
-        Whether ``pictures`` is a folder.
-    """
+    """Value of ``--output``: a report, an image or a folder of images; no paths if not given."""
 
     report: Path | None = None
     pictures: Path | None = None
@@ -47,19 +37,9 @@ class OutputPath(NamedTuple):
 def parse_output(text: str | None, picture_suffixes: Sequence[str] = ()) -> OutputPath:
     """Parse the value of ``--output``.
 
-    Parameters
-    ----------
-    text : str or None
-        A report ends in ``.json`` or ``.jsonl``.  With ``picture_suffixes``, a name with one of
-        these is an image; a name without suffix, one that ends in ``/`` or an existing folder
-        is a folder of images.
-    picture_suffixes : sequence of str
-        In lower case.
-
-    Raises
-    ------
-    click.BadParameter
-        If the suffix is another, or the path cannot be written.
+    A report ends in ``.json`` or ``.jsonl``.  With ``picture_suffixes`` (in lower case), a name
+    with one of these is an image; a name without suffix, one that ends in ``/`` or an existing
+    folder is a folder of images.  Raises :class:`click.BadParameter` for others.
     """
     if text is None:
         return OutputPath()
@@ -77,42 +57,22 @@ def parse_output(text: str | None, picture_suffixes: Sequence[str] = ()) -> Outp
         return OutputPath(pictures=path)
     known = ", ".join([*REPORT_SUFFIXES, *picture_suffixes])
     folder = "; for a folder of drawn images, end the path in /" if picture_suffixes else ""
-    raise click.BadParameter(
-        f"expected a file that ends in {known}, got {text}{folder}", param_hint=f"'{option}'"
-    )
+    raise _bad(option, f"expected a file that ends in {known}, got {text}{folder}")
 
 
 def check_output_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
-    """Check that a file can be written.
+    """Raise :class:`click.BadParameter` unless the file can be written.
 
-    Parameters
-    ----------
-    path : Path
-        The file may exist; its folder need not.
-    option : str
-        Option that gives the path.
-    suffixes : sequence of str
-        Allowed suffixes, in lower case.  Default: any.
-
-    Raises
-    ------
-    click.BadParameter
-        If it is a folder, has another suffix, its folder cannot be created or written, or
-        another argument of the command is the same file.
+    Its folder need not exist.  It must not be another argument of the command, and must have one of
+    ``suffixes`` (in lower case) if given.
     """
     if suffixes and path.suffix.lower() not in suffixes:
-        raise click.BadParameter(
-            f"expected a file that ends in {', '.join(suffixes)}, got {path}",
-            param_hint=f"'{option}'",
-        )
+        raise _bad(option, f"expected a file that ends in {', '.join(suffixes)}, got {path}")
     if path.is_dir():
-        raise click.BadParameter(
-            f"expected a file, got the directory {path}", param_hint=f"'{option}'"
-        )
+        raise _bad(option, f"expected a file, got the directory {path}")
     if other := _other_argument(path, option):
-        raise click.BadParameter(
-            f"{path} is also given as {other} and would be overwritten; choose another file",
-            param_hint=f"'{option}'",
+        raise _bad(
+            option, f"{path} is also given as {other} and would be overwritten; choose another file"
         )
     check_output_folder(path.parent, option)
 
@@ -147,11 +107,12 @@ def check_output_folder(path: Path, option: str) -> None:
     existing = Path(os.path.abspath(path))
     while not os.path.lexists(existing):
         existing = existing.parent
-    reason = ""
     if not existing.is_dir():
         kind = "a file" if existing.exists() else "a broken link"
-        reason = f"expected a directory, got {kind} ({existing})"
-    elif not os.access(existing, os.W_OK | os.X_OK):
-        reason = f"no write permission for {existing}"
-    if reason:
-        raise click.BadParameter(reason, param_hint=f"'{option}'")
+        raise _bad(option, f"expected a directory, got {kind} ({existing})")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _bad(option, f"no write permission for {existing}")
+
+
+def _bad(option: str, reason: str) -> click.BadParameter:
+    return click.BadParameter(reason, param_hint=f"'{option}'")

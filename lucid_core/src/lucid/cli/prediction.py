@@ -71,19 +71,8 @@ def prediction_options(command: Command) -> Command:
 class PredictionRun:
     """Predict for images and write a report or print the results.
 
-    Attributes
-    ----------
-    output : OutputPath
-        Where to write; without a report, results are printed.
-    resume, batch_size, dask, workers, threads
-        As for :func:`lucid.prediction.predict_files`.
-    as_json : bool
-        Whether the summary of a written report is JSON.
-
-    Raises
-    ------
-    click.BadParameter
-        If an option would have no effect.
+    The options are those of :func:`lucid.prediction.predict_files`; ``as_json`` applies to the
+    summary of a written report.
     """
 
     output: OutputPath
@@ -125,18 +114,9 @@ class PredictionRun:
     ) -> None:
         """Predict for files, write the report or print the results, and list failures.
 
-        Parameters
-        ----------
-        predictor : Predictor
-        files : iterable of str
-        show : callable
-            Prints the results of a store, if there is no report.
-        wrap_executor : callable, optional
-            Wraps the executor, to see the records as they arrive.
-        finish : callable, optional
-            Called with the store of all results before the report is written.
-        exclude : sequence of str
-            Keys of the records to omit from the report.
+        Without a report, ``show`` prints the results.  ``wrap_executor`` wraps the executor to see
+        records as they arrive; ``finish`` is called with all results before the report is written,
+        which omits the record keys in ``exclude``.
         """
         from lucid.prediction import ResultStore
         from lucid.prediction.run import make_executor, predict_pending
@@ -161,14 +141,7 @@ class PredictionRun:
             self._report(store, show, exclude)
 
     def _log_remaining(self, store: ResultStore, complete: bool) -> bool:
-        """Log what a finished report lacks; return True if it lacks nothing.
-
-        Raises
-        ------
-        ValueError
-            If images remain and the report is not `complete`: it omits keys that are needed for
-            all images.
-        """
+        """Log what a finished report lacks; return True if it lacks nothing."""
         _, done, _ = store.count()
         remaining = {kind: number for kind, number in store.remaining().items() if number}
         if not remaining:

@@ -19,10 +19,6 @@ def standard_streams() -> Iterator[None]:
 
     Characters that the encoding lacks are escaped.  Closed descriptors are opened on the null
     device: otherwise the next file would become standard output, and prints would go into it.
-
-    Yields
-    ------
-    None
     """
     for descriptor in range(3):
         try:
@@ -48,13 +44,7 @@ def _set_errors(stream: Any, errors: str | None) -> None:
 
 
 class PipeError(Exception):
-    """Wrapper of a :class:`BrokenPipeError`, at which click would exit silently.
-
-    Parameters
-    ----------
-    error : BrokenPipeError
-        Error of stdout or of any other pipe.
-    """
+    """Wrapper of a :class:`BrokenPipeError`, at which click would exit silently."""
 
     def __init__(self, error: BrokenPipeError) -> None:
         super().__init__(str(error))
@@ -63,12 +53,7 @@ class PipeError(Exception):
 
 @contextmanager
 def wrap_broken_pipes() -> Iterator[None]:
-    """Raise a :class:`PipeError` in place of a :class:`BrokenPipeError`.
-
-    Yields
-    ------
-    None
-    """
+    """Raise a :class:`PipeError` in place of a :class:`BrokenPipeError`."""
     try:
         yield
     except BrokenPipeError as error:
@@ -92,13 +77,9 @@ def _is_pipe_broken(stream: TextIO | None) -> bool:
 
 
 def flush_output() -> OSError | None:
-    """Flush stdout and stderr.
+    """Flush stdout and stderr; return the error of a failure.
 
-    Returns
-    -------
-    OSError or None
-        Reason of a failure.  The stream is then redirected to the null device, because the
-        interpreter flushes it again at exit.
+    The stream is then redirected to the null device, as the interpreter flushes it again at exit.
     """
     failure = None
     for stream in (sys.stdout, sys.stderr):

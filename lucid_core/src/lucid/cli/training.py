@@ -38,18 +38,9 @@ def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, A
 
 
 def best_line(metric: str, best: float | None, weights: Path, suspect: str) -> str:
-    """Format the last line of a training run: best metric and saved model.
+    """Format the last line of a training run: best metric (None if always NaN) and saved model.
 
-    Parameters
-    ----------
-    metric : str
-        Metric that selects the best model.
-    best : float or None
-        Best value; None if it was always NaN.
-    weights : Path
-        File of the best model.
-    suspect : str
-        Part of the data to check if the metric stayed 0, such as "the annotations".
+    ``suspect`` names the data to check if the metric stayed 0, such as "the annotations".
     """
     if best is None:
         return f"no best {metric}, it was NaN after every epoch; {weights} was not written"
@@ -87,13 +78,7 @@ check_data_option = click.option(
 
 
 def skip_invalid_option(covers: str) -> Callable[[Command], Command]:
-    """Add the option ``--skip-invalid``.
-
-    Parameters
-    ----------
-    covers : str
-        Entries that it skips, for the help text.
-    """
+    """Add the option ``--skip-invalid``; `covers` names the skipped entries in the help."""
     return click.option(
         "--skip-invalid",
         is_flag=True,
@@ -114,11 +99,7 @@ def run_folder_options(command: Command) -> Command:
     """Add the options ``--output``, ``--resume``, ``--workers`` and ``--seed``."""
     for option in (
         click.option(
-            "--seed",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Random seed.",
+            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed."
         ),
         workers_option,
         click.option(
@@ -159,20 +140,7 @@ def distributed_options(command: Command) -> Command:
 
 @contextmanager
 def open_communicator(mpi: bool) -> Iterator[Communicator]:
-    """Open the communicator of a training command; an error on one rank aborts all.
-
-    Parameters
-    ----------
-    mpi : bool
-        Whether to join the ranks that ``mpiexec`` started.
-
-    Raises
-    ------
-    click.UsageError
-        If ``mpiexec`` started several ranks without ``--mpi``.
-    click.ClickException
-        If mpi4py or an MPI library is missing, or ``mpiexec`` belongs to another MPI.
-    """
+    """Open the communicator of a training command; an error on one rank aborts all."""
     from lucid.cli.entry_point import RankError
     from lucid.training import Communicator, mpi_communicator
     from lucid.training.interrupts import Terminated

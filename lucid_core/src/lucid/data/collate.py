@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -59,13 +59,14 @@ def _collated(samples: list[Any], where: str) -> Any:
     if kind == "a number":
         return _stacked(samples, where)
     if kind == "a mapping":
-        return _collated_dicts(samples, where)
+        keys = [sample.keys() for sample in samples]
+        _check_equal(keys, f"{where} with different keys", lambda names: sorted(map(str, names)))
+        return {
+            key: _collated([sample[key] for sample in samples], f"{where}[{key!r}]")
+            for key in keys[0]
+        }
     lengths = [len(sample) for sample in samples]
-    if (other_place := _first_other(lengths)) is not None:
-        raise ValueError(
-            f"cannot collate samples{where} of different lengths: sample 0 of the batch "
-            f"has {lengths[0]} entries, sample {other_place} has {lengths[other_place]}; {_REMEDY}"
-        )
+    _check_equal(lengths, f"{where} of different lengths", "{} entries".format)
     columns = [
         _collated(list(column), f"{where}[{i}]")
         for i, column in enumerate(zip(*samples, strict=True))
@@ -89,9 +90,13 @@ def _kind(sample: Any, where: str) -> str:
     raise TypeError(f"cannot collate {type(sample).__name__}{where}; {_REMEDY}")
 
 
-def _first_other(values: list[Any]) -> int | None:
-    """Return the first position whose value differs from the first value."""
-    return next((i for i, value in enumerate(values) if value != values[0]), None)
+def _check_equal(values: list[Any], where: str, show: Callable[[Any], Any] = str) -> None:
+    for position, value in enumerate(values):
+        if value != values[0]:
+            raise ValueError(
+                f"cannot collate samples{where}: sample 0 of the batch has {show(values[0])}, "
+                f"sample {position} has {show(value)}; {_REMEDY}"
+            )
 
 
 def _stacked(samples: list[Any], where: str) -> Tensor:
@@ -99,26 +104,7 @@ def _stacked(samples: list[Any], where: str) -> Tensor:
         numbers = np.array(samples)
         return Tensor(numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers)
     arrays = [array_of(sample) for sample in samples]
-    shapes = [array.shape for array in arrays]
-    if (position := _first_other(shapes)) is not None:
-        raise ValueError(
-            f"cannot collate samples{where} of different shapes: sample 0 of the batch has "
-            f"{shapes[0]}, sample {position} has {shapes[position]}; {_REMEDY}"
-        )
+    _check_equal([array.shape for array in arrays], f"{where} of different shapes")
     if any(isinstance(sample, Tensor) and sample.requires_grad for sample in samples):
         return stack(samples)  # records the graph
     return Tensor(np.stack(arrays))
-
-
-def _collated_dicts(samples: list[Any], where: str) -> dict[Any, Any]:
-    keys = samples[0].keys()
-    for position, sample in enumerate(samples):
-        if sample.keys() != keys:
-            raise ValueError(
-                f"cannot collate samples{where} with different keys: sample 0 of the batch "
-                f"has {sorted(map(str, keys))}, sample {position} has "
-                f"{sorted(map(str, sample.keys()))}; {_REMEDY}"
-            )
-    return {
-        key: _collated([sample[key] for sample in samples], f"{where}[{key!r}]") for key in keys
-    }

@@ -79,15 +79,7 @@ class Subset(Dataset[T]):
 
 
 def check_dataset(dataset: object, owner: str) -> None:
-    """Raise TypeError unless an object has ``__len__`` and ``__getitem__``.
-
-    Parameters
-    ----------
-    dataset : object
-        Value to check.
-    owner : str
-        Class that takes the dataset, for the error.
-    """
+    """Raise TypeError, naming `owner`, unless an object has ``__len__`` and ``__getitem__``."""
     if isinstance(dataset, type):
         raise TypeError(
             f"{owner} expected a dataset, got the class {dataset.__name__}; "
@@ -100,7 +92,6 @@ def check_dataset(dataset: object, owner: str) -> None:
             f"{type(dataset).__name__} without {' and '.join(missing)}; pass list(...) of it "
             "if the samples fit in memory, or define a lucid.data.Dataset"
         )
-
     try:
         len(dataset)  # type: ignore[arg-type]
     except TypeError as error:  # as of an array without axes

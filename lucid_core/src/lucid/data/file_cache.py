@@ -23,29 +23,9 @@ class FileCache:
     """Cache of results for the files in one folder, such as image sizes.
 
     An entry is valid while the file keeps its size and modification time.  The cache is a JSON
-    file in Lucid's cache folder (``LUCID_CACHE_DIR``).  A missing or damaged cache is treated as
-    empty; write errors are ignored.
-
-    Parameters
-    ----------
-    kind : str
-        Name and version of the results: ``"image-headers-1"``.
-    root : path-like
-        The folder, identified by its absolute path.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from lucid.data.file_cache import FileCache
-    >>> file = Path(tempfile.mkdtemp()) / "a.txt"
-    >>> _ = file.write_text("abc")
-    >>> cache = FileCache("lengths-1", file.parent)
-    >>> cache.get(file, file.stat()) is None
-    True
-    >>> cache.update({file: (file.stat(), 3)})
-    >>> FileCache("lengths-1", file.parent).get(file, file.stat())
-    3
+    file in Lucid's cache folder (``LUCID_CACHE_DIR``), by ``kind`` (name and version of the
+    results, such as ``"image-headers-1"``) and absolute path of ``root``.  A missing or damaged
+    cache is treated as empty; write errors are ignored.
     """
 
     def __init__(self, kind: str, root: str | os.PathLike[str]) -> None:
@@ -61,28 +41,14 @@ class FileCache:
                 self._entries = content["files"]
 
     def get(self, path: str | os.PathLike[str], status: os.stat_result) -> Any:
-        """Return the result for a file; None if missing or the file has changed.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        status : os.stat_result
-            Current ``os.stat`` of the file.
-        """
+        """Return the result for a file; None if missing or the file has changed."""
         entry = self._entries.get(self._name(path))
         if not isinstance(entry, list) or len(entry) != 3:
             return None
         return entry[2] if entry[:2] == [status.st_size, status.st_mtime_ns] else None
 
     def update(self, results: Mapping[Any, tuple[os.stat_result, Any]]) -> None:
-        """Add JSON-serializable results and write the cache.
-
-        Parameters
-        ----------
-        results : mapping of path-like to (os.stat_result, object)
-            By file, ``os.stat`` from before the computation, and the result.
-        """
+        """Write JSON-serializable results, each with ``os.stat`` from before the computation."""
         for path, (status, result) in results.items():
             self._entries[self._name(path)] = [status.st_size, status.st_mtime_ns, result]
         if self._file is None:

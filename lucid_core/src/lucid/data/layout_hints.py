@@ -21,18 +21,7 @@ _YOLO = "a YOLO data set (labels in .txt files), which is not supported; export 
 
 
 def layout_hint(folder: Path) -> str:
-    """Return a hint about the layout of a folder and the arguments to use instead.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        An existing folder.
-
-    Returns
-    -------
-    str
-        Clause that begins with ``"it looks like"``; empty for unknown layouts.
-    """
+    """Return a clause ("it looks like ...") with the arguments to use; empty if unknown."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

@@ -23,9 +23,8 @@ _STATE = ("samples", "batch_size", "shuffle", "drop_last", "seed")
 class DataLoader:
     """Iterate over a dataset in batches; each iteration is an epoch.
 
-    The batches depend on ``seed`` and the epoch only.  Each epoch has its own order, and
-    :mod:`lucid.random` is seeded for every sample, so the batches do not depend on the number of
-    workers.
+    The batches depend on ``seed`` and the epoch, not on the number of workers:
+    :mod:`lucid.random` is seeded for every sample.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ class DataLoader:
     batch_size : int, default 1
         Samples per batch; the last batch of an epoch may have fewer.
     shuffle : bool, default False
-        Whether to shuffle the samples in each epoch.
+        Whether to shuffle the samples, anew in each epoch.
     drop_last : bool, default False
         Drop the last batch if it is not full.
     collate : callable, optional
@@ -52,20 +51,15 @@ class DataLoader:
     Raises
     ------
     TypeError
-        If the dataset has no length or no ``__getitem__``, like a generator.
+        If the dataset has no length or no ``__getitem__``.
     ValueError
         If a number is out of range.
 
-    Attributes
-    ----------
-    seed : int
-        The seed.
-
     Notes
     -----
-    An exception of the dataset or ``collate`` gets a note with the sample index, and with the
-    worker's traceback if it is from a worker.  If the length of the dataset changes between
-    epochs, workers restart; after other changes call :meth:`close`.
+    An exception of the dataset or ``collate`` gets a note with the sample index and a worker's
+    traceback.  If the length of the dataset changes between epochs, workers restart; after other
+    changes call :meth:`close`.
 
     Datasets that draw from ``random`` or ``numpy.random`` get distinct seeded streams in
     workers, but their results depend on whether there are workers.
@@ -124,7 +118,6 @@ class DataLoader:
         return len(self._current_sampler())
 
     def _current_sampler(self) -> BatchSampler:
-        """Return a sampler for the current length of the dataset, which may have changed."""
         return replace(self._sampler, samples=len(self.dataset))
 
     def __iter__(self) -> Iterator[Any]:
@@ -148,19 +141,16 @@ class DataLoader:
         if self.workers and first < last:
             made = self._workers(sampler).batches(epoch, first, last)
         else:
-            made = self._load_in_process(sampler, epoch, first, last)
+            made = (
+                fetch_batch(self.dataset, self.collate, sampler, epoch, batch)
+                for batch in range(first, last)
+            )
         for position, batch in enumerate(made, first + 1):
             if self._epoch == epoch:  # else a newer iteration is active
                 self._position = position
             yield batch
         if self._epoch == epoch:
             self._epoch, self._position, self._in_progress = epoch + 1, 0, False
-
-    def _load_in_process(
-        self, sampler: BatchSampler, epoch: int, first: int, last: int
-    ) -> Iterator[Any]:
-        for batch in range(first, last):
-            yield fetch_batch(self.dataset, self.collate, sampler, epoch, batch)
 
     def _workers(self, sampler: BatchSampler) -> WorkerPool:
         if self._pool is None or not self._pool.alive:
@@ -212,10 +202,7 @@ class DataLoader:
             self._pool = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position of the loader, JSON-serializable.
-
-        It counts the batches that were returned, not those prefetched.
-        """
+        """Return the position after the last batch returned (not prefetched) as a JSON dict."""
         over = self._position >= len(self._sampler)
         return {
             "epoch": self._epoch + (over and self._in_progress),
@@ -231,10 +218,8 @@ class DataLoader:
         ValueError
             If the state is within an epoch, and this loader has other batches.
         """
-        sampler, present = (
-            BatchSampler(**{key: state[key] for key in _STATE}),
-            self._current_sampler(),
-        )
+        sampler = BatchSampler(**{key: state[key] for key in _STATE})
+        present = self._current_sampler()
         if state["position"]:
             for key in _STATE:
                 was, now = getattr(sampler, key), getattr(present, key)
@@ -242,11 +227,10 @@ class DataLoader:
                     raise ValueError(
                         f"cannot resume within an epoch: expected {key}={was}, got {now}"
                     )
-        if sampler.seed != self._sampler.seed:
-            self.close()  # workers have the old seed
-        if present.samples != self._sampler.samples:
-            self.close()
-        self._sampler = replace(present, seed=sampler.seed)
+        restored = replace(present, seed=sampler.seed)
+        if restored != self._sampler:
+            self.close()  # workers have the old sampler
+        self._sampler = restored
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
         self._in_progress = False
 

@@ -32,13 +32,7 @@ def exit_if_importing_main() -> None:
 
 
 def check_main_guard() -> None:
-    """Start a process to check that it can import the main module.
-
-    Raises
-    ------
-    RuntimeError
-        If it cannot, with :func:`main_guard_hint`.
-    """
+    """Raise RuntimeError if a new process cannot import the main module."""
     from lucid.data.workers import block_sigint
 
     context = multiprocessing.get_context("spawn")

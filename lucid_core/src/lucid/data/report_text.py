@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from lucid.data.report import MAX_LISTED, DataReport, Severity
-from lucid.text import pluralize
+from lucid.text import align_columns, pluralize
 
 __all__ = ["brief_lines", "left_out_text", "table_lines"]
 
@@ -17,20 +17,7 @@ _BRIEF_CLASSES = 10
 
 
 def table_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
-    """Format the whole report: classes, sizes, findings with examples, verdict.
-
-    Parameters
-    ----------
-    report : DataReport
-        The report.
-    width : int, default 80
-        Terminal width in columns.
-
-    Returns
-    -------
-    list of str
-        Lines; long words, such as paths, are not broken.
-    """
+    """Format the whole report: classes, sizes, findings with examples, verdict."""
     lines = [_totals(report), ""]
     if report.classes:
         lines += [*_class_table(report), ""]
@@ -44,13 +31,7 @@ def table_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
 
 
 def brief_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
-    """Format a summary: totals, classes with counts, sizes, skipped entries, notes.
-
-    Parameters
-    ----------
-    report, width
-        As for :func:`table_lines`.
-    """
+    """Format a summary: totals, classes with counts, sizes, skipped entries, notes."""
     counts = [f"{_short(name)} {number}" for name, number in report.classes.items()]
     if len(counts) > _BRIEF_CLASSES:
         counts[_BRIEF_CLASSES:] = [f"and {len(counts) - _BRIEF_CLASSES} more"]
@@ -94,18 +75,7 @@ def _class_table(report: DataReport) -> list[str]:
         for name in report.classes
     ]
     rows.append(["(sum)", *(f"{sum(numbers.values()):,}" for numbers in columns.values())])
-    return _aligned(rows)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if position else cell.ljust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    return align_columns(rows, right=range(1, len(columns) + 1))
 
 
 def _sizes(report: DataReport) -> str:
@@ -143,13 +113,7 @@ def _verdict(report: DataReport) -> str:
 
 
 def left_out_text(report: DataReport) -> str:
-    """Format the number of skipped entries with reasons; empty if there are none.
-
-    Parameters
-    ----------
-    report : DataReport
-        Report of a data set that was read with ``on_invalid="skip"``.
-    """
+    """Format the number of skipped entries with reasons; empty if there are none."""
     parts = [
         f"{report.left_out[name]:,} of {_total(total, name)}"
         for name, total in report.totals.items()

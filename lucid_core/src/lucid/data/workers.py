@@ -35,18 +35,9 @@ _JOIN_TIMEOUT = 1.0  # seconds before workers are terminated
 
 
 class WorkerPool:
-    """Worker processes of a loader.
+    """Processes that load the batches of a sampler, ``prefetch`` in advance each.
 
-    Parameters
-    ----------
-    dataset, collate
-        Copied to every worker; must be picklable.
-    sampler : BatchSampler
-        Batches to load.
-    count : int
-        Number of processes.
-    prefetch : int
-        Batches loaded in advance by each worker.
+    ``dataset`` and ``collate`` are pickled to every worker.
     """
 
     def __init__(
@@ -247,7 +238,9 @@ def _worker_loop(pipe: Connection) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         job = pipe.recv_bytes()
         try:
-            _use_one_thread()
+            from lucid.kernels import set_num_threads
+
+            set_num_threads(1)  # the workers share the processors
             dataset, collate, sampler = pickle.loads(job)
         except BaseException as error:
             failure = _pack_error(error)
@@ -271,13 +264,6 @@ def _send_result(pipe: Connection, kind: str, content: Any) -> None:
         raise
     except Exception as error:  # the batch cannot be pickled; nothing was sent
         _send_message(pipe, "error", _pack_error(error))
-
-
-def _use_one_thread() -> None:
-    """Use one thread per worker, as the workers share the processors."""
-    from lucid.kernels import set_num_threads
-
-    set_num_threads(1)
 
 
 def _seed_global_generators(sampler: BatchSampler, epoch: int, batch: int) -> None:

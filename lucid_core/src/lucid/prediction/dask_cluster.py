@@ -115,16 +115,7 @@ def _connect(make_client: Any, scheduler: str) -> Any:
 
 
 class _DaskExecutor:
-    """Run batches on the workers of a client.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    threads : int
-        Threads per batch.
-    name : str
-        Name of the scheduler, for errors.
-    """
+    """Run batches on the workers of a client; errors have `name`, that of the scheduler."""
 
     def __init__(self, client: Any, threads: int, name: str) -> None:
         self.client = client
@@ -195,7 +186,6 @@ class _DaskExecutor:
         return records
 
     def _max_in_flight(self) -> int:
-        """Maximum number of batches in flight."""
         now = time.monotonic()
         if now - self._counted >= _RECOUNT_INTERVAL:
             self._counted = now

@@ -18,20 +18,18 @@ _MAX_LISTED = 5
 
 
 def find_files(
-    sources: Sequence[str],
-    suffixes: Sequence[str],
-    log: Callable[[str], object] | None = None,
+    sources: Sequence[str], suffixes: Sequence[str], log: Callable[[str], object] | None = None
 ) -> Iterator[str]:
     """Find files by path, folder, glob pattern or list.
 
-    Files of lists and folders are yielded lazily; the matches of a pattern are sorted first.
+    Lazy, except that the matches of a pattern are sorted first.
 
     Parameters
     ----------
     sources : sequence of str
         Files; folders, searched recursively; patterns such as ``"photos/**/*.jpg"``;
-        ``"@list.txt"``, a text file with one of these per line.  Paths in a list are relative to
-        the current directory; empty lines and lines that begin with ``#`` are skipped.
+        ``"@list.txt"``, a text file with one of these per line, relative to the current
+        directory.  Empty lines and lines that begin with ``#`` are skipped.
     suffixes : sequence of str
         Suffixes of the files in folders, in lower case, such as ``".jpg"``.  Hidden files and
         folders are skipped.  Symlinked folders are searched last, each once, except those that
@@ -68,15 +66,7 @@ def _is_list(source: str) -> bool:
 
 
 class _Search:
-    """State of one :func:`find_files` call.
-
-    Attributes
-    ----------
-    skipped : Counter of str
-        Number of skipped files in folders, by suffix.
-    unreadable : list of str
-        A message for each folder that was not searched.
-    """
+    """State of one :func:`find_files` call: skipped files by suffix, unsearched folders."""
 
     def __init__(self, suffixes: tuple[str, ...], log: Callable[[str], object] | None) -> None:
         self.suffixes = suffixes

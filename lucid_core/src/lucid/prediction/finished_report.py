@@ -16,20 +16,7 @@ BYTES = "bytes"
 
 
 class FinishedReport:
-    """Read a finished report.
-
-    Parameters
-    ----------
-    path : str
-        Report of :class:`~lucid.prediction.ResultStore`, ``.jsonl`` or JSON.
-    description : mapping
-        Settings of the new results.
-
-    Raises
-    ------
-    ValueError
-        If the file is not a report, or has other settings.
-    """
+    """Finished report; raises ValueError if damaged or its settings are not `description`."""
 
     def __init__(self, path: str, description: Mapping[str, Any]) -> None:
         self.path = path
@@ -92,7 +79,7 @@ def save_description(path: str, description: Mapping[str, Any]) -> None:
 
 
 def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List describe_differences of two descriptions; the path of the weights is ignored."""
+    """List the differences of two descriptions; the path of the weights is ignored."""
     now = json.loads(json.dumps(now))  # JSON turns tuples into lists
     found = []
     for name in dict.fromkeys([*now, *before]):

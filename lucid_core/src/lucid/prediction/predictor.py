@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 import os
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.data.fingerprint import file_sha256
 from lucid.errors import WeightFileError
 from lucid.special_files import special_kind
 
@@ -30,8 +30,6 @@ class Predictor(abc.ABC):
 
     A pickled predictor holds the path of the weights and options.  The model is opened once per
     process and shared by all copies, so a predictor works in a loop, a process pool, Dask or Ray.
-
-    Subclasses define how to open the model, read an image and predict.
 
     Parameters
     ----------
@@ -104,13 +102,7 @@ class Predictor(abc.ABC):
 
     @property
     def model(self) -> Any:
-        """Model, opened on first access.
-
-        Raises
-        ------
-        lucid.WeightFileError
-            If the file cannot be read, or has changed.
-        """
+        """Model, opened on first access if the file is readable and unchanged."""
         if self._model is None:
             with _opening:
                 self._model = self._shared() if self._is_copy else self._open()
@@ -164,7 +156,7 @@ class Predictor(abc.ABC):
         Raises
         ------
         lucid.WeightFileError
-            If the model cannot be opened.
+            If the weights file cannot be read, or has changed.
         """
         _ = self.model  # a model error is not an image error
         names = [_name_of(image) for image in images]
@@ -225,5 +217,4 @@ def _name_of(image: Any) -> str | None:
 def _digest_of(path: str) -> str:
     if (kind := special_kind(os.stat(path).st_mode)) is not None:
         raise WeightFileError(f"{path}: expected a weights file, got {kind}")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

@@ -94,11 +94,8 @@ class ResultStore:
 
     Raises
     ------
-    ValueError
-        If there is an unfinished run and ``resume`` is False, if its settings differ, if another
-        process writes the report, or if a file is damaged.
-    OSError
-        If the folder of the report cannot be written.
+    ValueError, OSError
+        As for :func:`~lucid.prediction.predict_files`.
     """
 
     def __init__(

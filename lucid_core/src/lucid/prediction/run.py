@@ -50,8 +50,7 @@ def predict_files(
 ) -> Outcome:
     """Predict for image files and write a report.
 
-    Results are saved as they arrive.  An image that fails is listed in the report with the
-    reason; the run continues.
+    Results are saved as they arrive.  Failed images are listed in the report with the reason.
 
     Parameters
     ----------
@@ -73,8 +72,8 @@ def predict_files(
     workers : int, optional
         Worker processes of ``"local"``; default one per processor.
     threads : int, optional
-        Threads per batch.  Default: processors divided by workers for ``"local"``, else 1, so
-        that the threads of each Dask worker decide how many processors it uses.
+        Threads per batch.  Default: processors divided by workers for ``"local"``; else 1, as
+        the threads of a Dask worker run batches.
     progress : bool, optional
         Whether to show a progress bar; default if stderr is a terminal.
 
@@ -86,10 +85,10 @@ def predict_files(
     Raises
     ------
     OSError
-        If the report is a directory, or its folder cannot be created.
+        If the report is a directory, or its folder cannot be created or written.
     ValueError
-        If there is an unfinished run and ``resume`` is False, if the results to resume have
-        other weights or options, or if another process writes the same report.
+        If there is an unfinished run and ``resume`` is False, if the results to resume are
+        damaged or have other weights or options, or if another process writes the report.
     lucid.WeightFileError
         If a worker cannot open the model.
     lucid.MissingPackageError

@@ -21,10 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _ROUNDING = 1e-4
 
 #: Largest value of the modes that Pillow's conversion to RGB clips instead of scaling.
-_FULL_SCALE = {
-    "F": 1.0,
-    **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "I;16N"), 65535.0),
-}
+_FULL_SCALE = {"F": 1.0, **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "I;16N"), 65535.0)}
 
 
 def check_range(image: ArrayLike, name: str = "image") -> None:
@@ -114,8 +111,7 @@ def to_array(image: PillowImage) -> Array:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
     if image.mode in _FULL_SCALE:
         gray = np.asarray(image).astype(np.float32) / np.float32(_FULL_SCALE[image.mode])
-        # False for NaN.
-        if not (gray.min() >= 0 and gray.max() <= 1):
+        if not (gray.min() >= 0 and gray.max() <= 1):  # False for NaN
             top = _FULL_SCALE[image.mode]
             raise ImageError(
                 f"mode {image.mode!r}: expected values in [0, {top:g}], got values in "

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lucid.data.file_cache import FileCache
+from lucid.data.fingerprint import file_sha256
 from lucid.special_files import special_kind
 from lucid.vision.arrays import to_array
 from lucid.vision.errors import ImageError, PixelLimitError
@@ -123,7 +122,7 @@ def check_images(
         return [_check_one(path, cache) for path in chunk]
 
     with (
-        _warnings_ignored(),
+        warnings.catch_warnings(action="ignore"),  # Pillow's, for example about metadata
         pixel_limit(),
         ThreadPoolExecutor(_THREADS) as pool,
         tqdm(
@@ -168,20 +167,10 @@ def find_duplicates(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]
         if checked[group[0]].bytes <= 3 * _SAMPLE:  # the fingerprint covers all bytes
             yield group
             continue
-        by_content: dict[bytes, list[Path]] = {}
+        by_content: dict[str, list[Path]] = {}
         for path in group:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
-            by_content.setdefault(digest, []).append(path)
+            by_content.setdefault(file_sha256(path), []).append(path)
         yield from (equal for equal in by_content.values() if len(equal) > 1)
-
-
-@contextmanager
-def _warnings_ignored() -> Iterator[None]:
-    """Ignore Pillow's warnings, for example about metadata."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_result | None]:
@@ -241,55 +230,32 @@ def _has_valid_end(image: PillowImage) -> bool:
     if file is None:
         return False
     position = file.tell()
+    size = file.seek(0, os.SEEK_END)
     try:
-        return _END_OF.get(image.format or "", _unknown)(file)
+        match image.format:
+            case "JPEG" | "MPO":
+                return _tail(file, size).endswith(b"\xff\xd9")
+            case "GIF":
+                return _tail(file, size).endswith(b"\x3b")
+            case "PNG":
+                return any(kind == b"IEND" for kind, _ in png_chunks(file))
+            case "WEBP":
+                return _declared_size(file, 4) + 8 <= size
+            case "BMP":
+                return 0 < _declared_size(file, 2) <= size
+        return False
     finally:
         file.seek(position)
 
 
-def _unknown(file: BinaryIO) -> bool:
-    return False
-
-
-def _jpeg_end(file: BinaryIO) -> bool:
-    return _tail(file).rstrip(_PADDING).endswith(b"\xff\xd9")
-
-
-def _gif_end(file: BinaryIO) -> bool:
-    return _tail(file).rstrip(_PADDING).endswith(b"\x3b")
-
-
-def _png_end(file: BinaryIO) -> bool:
-    return any(kind == b"IEND" for kind, _ in png_chunks(file))
-
-
-def _webp_end(file: BinaryIO) -> bool:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(4)
-    return bool(struct.unpack("<I", file.read(4))[0] + 8 <= size)
-
-
-def _bmp_end(file: BinaryIO) -> bool:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(2)
-    declared = struct.unpack("<I", file.read(4))[0]
-    return bool(0 < declared <= size)
-
-
-_END_OF = {
-    "JPEG": _jpeg_end,
-    "MPO": _jpeg_end,
-    "GIF": _gif_end,
-    "PNG": _png_end,
-    "WEBP": _webp_end,
-    "BMP": _bmp_end,
-}
-
-
-def _tail(file: BinaryIO, length: int = 64) -> bytes:
-    size = file.seek(0, os.SEEK_END)
+def _tail(file: BinaryIO, size: int, length: int = 64) -> bytes:
     file.seek(max(size - length, 0))
-    return file.read()
+    return file.read().rstrip(_PADDING)
+
+
+def _declared_size(file: BinaryIO, offset: int) -> int:
+    file.seek(offset)
+    return int.from_bytes(file.read(4), "little")
 
 
 def _fingerprint(file: BinaryIO, size: int) -> str:

@@ -132,8 +132,7 @@ def parse_header(image: PillowImage) -> ImageHeader:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
     orientation = 1
     if image.format != "PNG" or _has_exif(image):
-        # Invalid EXIF data is ignored.
-        with suppress(Exception):
+        with suppress(Exception):  # invalid EXIF data
             orientation = image.getexif().get(_ORIENTATION, 1)
     if not (isinstance(orientation, int) and 1 <= orientation <= 8):
         orientation = 1

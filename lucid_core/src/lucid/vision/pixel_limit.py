@@ -51,11 +51,6 @@ def pixel_limit(max_pixels: int | None = None) -> Iterator[None]:
 
     Pillow's limit and warning filters are process-wide: if several threads open images, enter
     this once around all of them.
-
-    Parameters
-    ----------
-    max_pixels : int, optional
-        As for :func:`~lucid.vision.read_image`.
     """
     from lucid.vision.pillow import Image
 
