@@ -35,23 +35,8 @@ class GlobalName:
 class OpaqueObject:
     """Placeholder for an unsupported object; its contents are dropped.
 
-    Parameters
-    ----------
-    constructor : GlobalName
-        Class or function that would create the object.
-    contents : tuple
-        Arguments of the call.
-
-    Attributes
-    ----------
-    constructor : GlobalName
-        As given.
-    holds_tensors : bool
-        Whether the contents include a tensor.
-    is_module : bool
-        Whether the attributes are those of an ``nn.Module``.
-    entries : PickledDict or None
-        Items set by key, as for a subclass of dict.
+    ``entries`` are the items set by key (a dict subclass).  ``is_module``: the attributes are those
+    of an ``nn.Module``.
     """
 
     __slots__ = ("constructor", "entries", "holds_tensors", "is_module")
@@ -86,14 +71,9 @@ class TensorLike:
 
 
 class PickledDict:
-    """Dict in a pickle.
+    """Items with str keys; ``others`` counts the other keys.
 
-    Attributes
-    ----------
-    entries : dict
-        Items with str keys.
-    others : int
-        Number of other keys.  They are dropped: hashing them would let a file choose the cost.
+    Those are dropped: hashing them would let a file choose the cost.
     """
 
     __slots__ = ("entries", "others")

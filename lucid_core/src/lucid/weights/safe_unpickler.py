@@ -10,7 +10,7 @@ Opcodes: see ``pickletools``, protocols 2 (PEP 307) to 5 (PEP 574).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lucid.weights.format_checks import MalformedError
@@ -33,29 +33,7 @@ _MAX_INTEGER_BYTES = 32
 
 
 def read_pickle(text: bytes, start: int, resolver: PickleResolver) -> tuple[Any, int]:
-    """Read one pickle.
-
-    Parameters
-    ----------
-    text : bytes
-        Buffer of at most :data:`MAX_PICKLE` bytes.
-    start : int
-        Offset of the pickle.
-    resolver : PickleResolver
-        Callbacks for globals, calls and persistent ids.
-
-    Returns
-    -------
-    value : object
-        Unpickled value.
-    end : int
-        Offset after the pickle.
-
-    Raises
-    ------
-    MalformedError
-        If it is truncated, damaged, or has an unsupported opcode.
-    """
+    """Read the pickle at offset ``start``; return the value and the offset after it."""
     unpickler = _Unpickler(text, start, resolver)
     return unpickler.run(), unpickler.position
 
@@ -149,17 +127,13 @@ class _Unpickler:
 # --- opcodes --------------------------------------------------------------------------------------
 
 _STOP = b"."
-_Opcode = Callable[[_Unpickler], None]
+_Opcode = Callable[[_Unpickler], object]
 
 
 def _protocol(unpickler: _Unpickler) -> None:
     protocol = unpickler.number(1)
     if protocol not in _PROTOCOLS:
         raise MalformedError(f"the pickle is of protocol {protocol}, expected 2 to 5")
-
-
-def _frame(unpickler: _Unpickler) -> None:
-    unpickler.take(8)  # frame size
 
 
 def _mark(unpickler: _Unpickler) -> None:
@@ -175,26 +149,11 @@ def _pop(unpickler: _Unpickler) -> None:
         unpickler.since_mark()
 
 
-def _pop_mark(unpickler: _Unpickler) -> None:
-    unpickler.since_mark()
-
-
 def _long(unpickler: _Unpickler) -> None:
     width = unpickler.number(1)
     if width > _MAX_INTEGER_BYTES:
         raise MalformedError(f"the pickle holds an integer of {width} bytes")
     unpickler.push(unpickler.number(width, signed=True))
-
-
-def _float(unpickler: _Unpickler) -> None:
-    unpickler.push(struct.unpack(">d", unpickler.take(8))[0])
-
-
-def _unicode(width: int) -> _Opcode:
-    def operation(unpickler: _Unpickler) -> None:
-        unpickler.push(unpickler.decoded(unpickler.take(unpickler.number(width))))
-
-    return operation
 
 
 def _string(width: int) -> _Opcode:
@@ -208,22 +167,6 @@ def _string(width: int) -> _Opcode:
             unpickler.push(raw)
 
     return operation
-
-
-def _bytes(width: int) -> _Opcode:
-    return lambda unpickler: unpickler.push(unpickler.take(unpickler.number(width)))
-
-
-def _constant(value: Any) -> _Opcode:
-    return lambda unpickler: unpickler.push(value)
-
-
-def _integer(width: int, signed: bool = False) -> _Opcode:
-    return lambda unpickler: unpickler.push(unpickler.number(width, signed))
-
-
-def _tuple(count: int) -> _Opcode:
-    return lambda unpickler: unpickler.make(unpickler.last(count))
 
 
 def _new_dict(unpickler: _Unpickler, pairs: list[Any]) -> None:
@@ -253,10 +196,6 @@ def _extend(unpickler: _Unpickler, values: list[Any]) -> None:
         target.note_contents(values)
     else:
         raise MalformedError(f"the pickle is damaged: it appends to {describe_value(target)}")
-
-
-def _frozenset(unpickler: _Unpickler) -> None:
-    unpickler.make(OpaqueObject(GlobalName("builtins", "frozenset"), tuple(unpickler.since_mark())))
 
 
 def _global(unpickler: _Unpickler) -> None:
@@ -313,41 +252,49 @@ def _build(unpickler: _Unpickler) -> None:
         target.note_contents(state)
 
 
-def _persistent_id(unpickler: _Unpickler) -> None:
-    unpickler.make(unpickler.resolver.persistent_load(unpickler.pop()))
+def _get(unpickler: _Unpickler, number: int) -> None:
+    if number not in unpickler.memo:
+        raise MalformedError(f"the pickle is damaged: it gets {number}, which is not in the memo")
+    unpickler.push(unpickler.memo[number])
 
 
-def _get(width: int) -> _Opcode:
-    def operation(unpickler: _Unpickler) -> None:
-        number = unpickler.number(width)
-        if number not in unpickler.memo:
-            raise MalformedError(
-                f"the pickle is damaged: it gets {number}, which is not in the memo"
-            )
-        unpickler.push(unpickler.memo[number])
-
-    return operation
-
-
-def _put(width: int) -> _Opcode:
-    def operation(unpickler: _Unpickler) -> None:
-        unpickler.count()
-        unpickler.memo[unpickler.number(width)] = unpickler.top()
-
-    return operation
-
-
-def _memoize(unpickler: _Unpickler) -> None:
+def _store(unpickler: _Unpickler, number: int) -> None:
     unpickler.count()
-    unpickler.memo[len(unpickler.memo)] = unpickler.top()
+    unpickler.memo[number] = unpickler.top()
+
+
+def _unicode(width: int) -> _Opcode:
+    return lambda unpickler: unpickler.push(
+        unpickler.decoded(unpickler.take(unpickler.number(width)))
+    )
+
+
+def _bytes(width: int) -> _Opcode:
+    return lambda unpickler: unpickler.push(unpickler.take(unpickler.number(width)))
+
+
+def _constant(value: Any) -> _Opcode:
+    return lambda unpickler: unpickler.push(value)
+
+
+def _integer(width: int, signed: bool = False) -> _Opcode:
+    return lambda unpickler: unpickler.push(unpickler.number(width, signed))
+
+
+def _tuple(count: int) -> _Opcode:
+    return lambda unpickler: unpickler.make(unpickler.last(count))
+
+
+def _new_set(kind: str, values: Iterable[Any] = ()) -> OpaqueObject:
+    return OpaqueObject(GlobalName("builtins", kind), tuple(values))
 
 
 _OPCODES: dict[bytes, _Opcode] = {
     b"\x80": _protocol,
-    b"\x95": _frame,
+    b"\x95": lambda unpickler: unpickler.take(8),  # frame size
     b"(": _mark,
     b"0": _pop,
-    b"1": _pop_mark,
+    b"1": _Unpickler.since_mark,
     b"2": lambda unpickler: unpickler.push(unpickler.top()),
     b"N": _constant(None),
     b"\x88": _constant(True),
@@ -356,7 +303,7 @@ _OPCODES: dict[bytes, _Opcode] = {
     b"K": _integer(1),
     b"M": _integer(2),
     b"\x8a": _long,
-    b"G": _float,
+    b"G": lambda unpickler: unpickler.push(struct.unpack(">d", unpickler.take(8))[0]),
     b"X": _unicode(4),
     b"\x8c": _unicode(1),
     b"\x8d": _unicode(8),
@@ -379,19 +326,19 @@ _OPCODES: dict[bytes, _Opcode] = {
     b"d": lambda unpickler: _new_dict(unpickler, unpickler.since_mark()),
     b"s": lambda unpickler: _set_items(unpickler, list(unpickler.last(2))),
     b"u": lambda unpickler: _set_items(unpickler, unpickler.since_mark()),
-    b"\x8f": lambda unpickler: unpickler.make(OpaqueObject(GlobalName("builtins", "set"))),
+    b"\x8f": lambda unpickler: unpickler.make(_new_set("set")),
     b"\x90": lambda unpickler: _extend(unpickler, unpickler.since_mark()),
-    b"\x91": _frozenset,
+    b"\x91": lambda unpickler: unpickler.make(_new_set("frozenset", unpickler.since_mark())),
     b"c": _global,
     b"\x93": _stack_global,
     b"R": _reduce,
     b"\x81": _reduce,  # NEWOBJ
     b"\x92": _newobj_ex,
     b"b": _build,
-    b"Q": _persistent_id,
-    b"h": _get(1),
-    b"j": _get(4),
-    b"q": _put(1),
-    b"r": _put(4),
-    b"\x94": _memoize,
+    b"Q": lambda unpickler: unpickler.make(unpickler.resolver.persistent_load(unpickler.pop())),
+    b"h": lambda unpickler: _get(unpickler, unpickler.number(1)),
+    b"j": lambda unpickler: _get(unpickler, unpickler.number(4)),
+    b"q": lambda unpickler: _store(unpickler, unpickler.number(1)),
+    b"r": lambda unpickler: _store(unpickler, unpickler.number(4)),
+    b"\x94": lambda unpickler: _store(unpickler, len(unpickler.memo)),
 }

@@ -21,17 +21,7 @@ __all__ = ["Storage", "TensorRecord", "TorchDtype", "TorchResolver", "Unsupporte
 
 @dataclass(frozen=True, slots=True)
 class TorchDtype:
-    """PyTorch dtype.
-
-    Attributes
-    ----------
-    name : str
-        Name in PyTorch.
-    itemsize : int
-        Bytes per element.
-    numpy_dtype : numpy.dtype or None
-        NumPy equivalent, little-endian; None if unsupported.
-    """
+    """PyTorch dtype; ``numpy_dtype`` is little-endian, None if unsupported."""
 
     name: str
     itemsize: int
@@ -43,25 +33,15 @@ class TorchDtype:
         return self.name == "bfloat16"
 
 
-def _torch_dtype(name: str, code: str) -> TorchDtype:
-    dtype = np.dtype(code)
-    return TorchDtype(name, dtype.itemsize, dtype)
-
-
 _SUPPORTED_DTYPES = [
-    _torch_dtype("float64", "<f8"),
-    _torch_dtype("float32", "<f4"),
-    _torch_dtype("float16", "<f2"),
-    _torch_dtype("bfloat16", "<u2"),
-    _torch_dtype("int64", "<i8"),
-    _torch_dtype("int32", "<i4"),
-    _torch_dtype("int16", "<i2"),
-    _torch_dtype("int8", "i1"),
-    _torch_dtype("uint64", "<u8"),
-    _torch_dtype("uint32", "<u4"),
-    _torch_dtype("uint16", "<u2"),
-    _torch_dtype("uint8", "u1"),
-    _torch_dtype("bool", "?"),
+    TorchDtype("bfloat16", 2, np.dtype("<u2")),
+    *(
+        TorchDtype(name, np.dtype(name).itemsize, np.dtype(name).newbyteorder("<"))
+        for name in (
+            *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
+            *("uint64", "uint32", "uint16", "uint8", "bool"),
+        )
+    ),
 ]
 #: Ignored next to the state dict, rejected in it.
 _UNSUPPORTED_DTYPES = [
@@ -69,10 +49,7 @@ _UNSUPPORTED_DTYPES = [
     TorchDtype("complex64", 8),
     TorchDtype("complex32", 4),
     TorchDtype("qint32", 4),
-    TorchDtype("qint8", 1),
-    TorchDtype("quint8", 1),
-    TorchDtype("quint4x2", 1),
-    TorchDtype("quint2x4", 1),
+    *(TorchDtype(name, 1) for name in ("qint8", "quint8", "quint4x2", "quint2x4")),
     *(TorchDtype(f"float8_{kind}", 1) for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")),
     TorchDtype("float8_e8m0fnu", 1),
 ]
@@ -82,25 +59,13 @@ _DTYPES = {
 _BYTES = TorchDtype("bytes", 1)
 _STORAGES = {
     GlobalName("torch", f"{kind}Storage"): _DTYPES[GlobalName("torch", name)]
-    for kind, name in {
-        "Double": "float64",
-        "Float": "float32",
-        "Half": "float16",
-        "BFloat16": "bfloat16",
-        "Long": "int64",
-        "Int": "int32",
-        "Short": "int16",
-        "Char": "int8",
-        "Byte": "uint8",
-        "Bool": "bool",
-        "ComplexDouble": "complex128",
-        "ComplexFloat": "complex64",
-        "QInt32": "qint32",
-        "QInt8": "qint8",
-        "QUInt8": "quint8",
-        "QUInt4x2": "quint4x2",
-        "QUInt2x4": "quint2x4",
-    }.items()
+    for kind, name in (
+        *(("Double", "float64"), ("Float", "float32"), ("Half", "float16")),
+        *(("BFloat16", "bfloat16"), ("Bool", "bool"), ("Byte", "uint8"), ("Char", "int8")),
+        *(("Long", "int64"), ("Int", "int32"), ("Short", "int16")),
+        *(("ComplexDouble", "complex128"), ("ComplexFloat", "complex64")),
+        *((kind, kind.lower()) for kind in ("QInt32", "QInt8", "QUInt8", "QUInt4x2", "QUInt2x4")),
+    )
 } | {
     GlobalName("torch.storage", "UntypedStorage"): _BYTES,
     GlobalName("torch", "UntypedStorage"): _BYTES,
@@ -160,18 +125,9 @@ _NEVER_CALLED = {*_DTYPES, *_STORAGES, *_TENSOR_TYPES} - _PARAMETERS
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Storage, or a view of one, in the file.
+    """Storage of ``total`` elements in the file, or the view of ``count`` from ``start``.
 
-    Attributes
-    ----------
-    key : str
-        Key in the file.
-    dtype : TorchDtype
-        Element type; bytes for an untyped storage.
-    total : int
-        Number of elements under that key.
-    start, count : int
-        Range of the elements in this view.
+    The dtype of an untyped storage is bytes.
     """
 
     key: str
@@ -200,13 +156,7 @@ class UnsupportedTensor(TensorLike):
 
 
 class TorchResolver:
-    """:class:`~lucid.weights.pickle_objects.PickleResolver` for PyTorch checkpoints.
-
-    Attributes
-    ----------
-    storages : dict
-        Referenced storages by key.
-    """
+    """Resolver for PyTorch checkpoints; collects the referenced storages by key."""
 
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}

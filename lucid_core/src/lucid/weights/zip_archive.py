@@ -35,15 +35,7 @@ _DAMAGE = (
 
 @contextmanager
 def open_archive(file: BinaryIO, what: str) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive; all errors in the block become MalformedError.
-
-    Parameters
-    ----------
-    file : binary file
-        The archive.
-    what : str
-        Expected kind of file, for the message.
-    """
+    """Open a zip archive; errors in the block become MalformedError ("not a valid WHAT")."""
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
