@@ -5,12 +5,20 @@ from __future__ import annotations
 import codecs
 import io
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TextIO
 
 from lucid.file_types import HEADER_SIZE, FileType, detect_file_type
 
-__all__ = ["align_columns", "decode_text", "kind_of_binary", "open_text", "pluralize", "read_text"]
+__all__ = [
+    "align_columns",
+    "decode_text",
+    "kind_of_binary",
+    "list_some",
+    "open_text",
+    "pluralize",
+    "read_text",
+]
 
 #: UTF-32 before UTF-16, since its mark starts with that of UTF-16.
 _BYTE_ORDER_MARKS = (
@@ -55,6 +63,23 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
         Plural of the noun.  Default: ``noun + "s"``.
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def list_some(names: Iterable[str], limit: int = 3, *, quote: bool = True) -> str:
+    """Join the first names for a message: ``'a', 'b', 'c' and 2 more``.
+
+    Parameters
+    ----------
+    names : iterable of str
+        All names.
+    limit : int, default 3
+        Maximum number of names listed.
+    quote : bool, default True
+        Whether to quote the names, and cut them to 80 characters.
+    """
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(f"{name!r:.80}" if quote else name for name in names[:limit]) + more
 
 
 def open_text(path: str | os.PathLike[str], errors: str = "strict") -> TextIO:

@@ -44,22 +44,11 @@ class WeightConverter:
     """
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Identify the model of a state dict.
+        """Return the registered name and builder arguments of a state dict.
 
-        Parameters
-        ----------
-        shapes : mapping of str to tuple of int
-            Shapes by key of the other library, without a wrapper's prefix.
-
-        Returns
-        -------
-        tuple of (str, dict) or None
-            Registered name and builder arguments; None for weights of other families.
-
-        Raises
-        ------
-        lucid.StateDictError
-            If the weights are of this family, but of no registered model.
+        `shapes` are by key of the other library, without a wrapper's prefix.  Return None for
+        weights of other families; raise :class:`lucid.StateDictError` for weights of this family,
+        but of no registered model.
         """
         raise NotImplementedError(f"{type(self).__name__} does not override identify()")
 
@@ -93,34 +82,15 @@ class WeightConverter:
     def prepare(self, state: dict[str, Tensor], model: Module) -> dict[str, Tensor]:
         """Transform renamed entries before they are loaded; default: return them.
 
-        Parameters
-        ----------
-        state : dict of str to Tensor
-            Entries by the model's keys; ``num_batches_tracked`` already matches the model.
-        model : lucid.nn.Module
-            The model, for shapes and for entries that the other library lacks.
-
-        Returns
-        -------
-        dict of str to Tensor
-            Entries to load.
+        `state` has the model's keys, and ``num_batches_tracked`` already matches `model`, which
+        is given for its shapes and for entries that the other library lacks.
         """
         return state
 
     def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return builder arguments of a known published file that shapes do not show.
 
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file.
-        arguments : mapping
-            Result of :meth:`identify`.
-
-        Returns
-        -------
-        dict
-            Empty by default.
+        `arguments` is the result of :meth:`identify`.  Default: an empty dict.
         """
         return {}
 
@@ -219,8 +189,7 @@ def load_converted(
 def align_batch_counters(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Match ``num_batches_tracked`` to a model: drop extra counters, add missing ones.
 
-    Frozen norms and old checkpoints lack them, and no result depends on them.  A shared counter
-    is added only if none of its keys is given.
+    A shared counter is added only if none of its keys is given.  No result depends on them.
     """
     result = {
         key: value if isinstance(value, Tensor) else Tensor(np.asarray(value))

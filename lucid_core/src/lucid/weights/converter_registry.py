@@ -53,13 +53,7 @@ class RegisteredConverter:
         return f"the weight converter {self.name!r} of {self.origin}"
 
     def load(self) -> WeightConverter:
-        """Import the converter.
-
-        Raises
-        ------
-        lucid.PluginError
-            If it cannot be imported or is not a :class:`~lucid.weights.WeightConverter`.
-        """
+        """Import the converter; PluginError if that fails or it is no ``WeightConverter``."""
         module, _, attribute = self.target.partition(":")
         found = self.call(_import, module, attribute)
         if isinstance(found, WeightConverter):
@@ -81,15 +75,7 @@ class RegisteredConverter:
 
 
 class GuardedConverter(WeightConverter):
-    """Wrapper of a converter whose errors become :class:`lucid.PluginError`.
-
-    Parameters
-    ----------
-    registered : RegisteredConverter
-        Its registration.
-    converter : WeightConverter
-        The converter.
-    """
+    """Wrapper of a converter whose errors become :class:`lucid.PluginError`."""
 
     def __init__(self, registered: RegisteredConverter, converter: WeightConverter) -> None:
         self.registered = registered
@@ -134,31 +120,10 @@ def weight_converters() -> list[RegisteredConverter]:
 
 def plugin_converters(plugin: Plugin) -> list[RegisteredConverter]:
     """Return the converters of one plugin; errors of its hook propagate."""
-    registrar = _Registrar(plugin)
-    plugin.call_hook("lucid_register_weight_converters", register=registrar)
-    return registrar.converters
+    converters: list[RegisteredConverter] = []
 
-
-def find_converter_by_name(model: str | None) -> WeightConverter | None:
-    """Return the converter of a registered model; None if missing or not importable."""
-    for registered in weight_converters():
-        if model in registered.models:
-            try:
-                return GuardedConverter(registered, registered.load())
-            except PluginError:
-                return None
-    return None
-
-
-class _Registrar:
-    """``register`` callback of one plugin."""
-
-    def __init__(self, plugin: Plugin) -> None:
-        self.origin = plugin.origin
-        self.converters: list[RegisteredConverter] = []
-
-    def __call__(
-        self, name: str, converter: str, *, source: str, task: str, models: Sequence[str]
+    def register(
+        name: str, converter: str, *, source: str, task: str, models: Sequence[str]
     ) -> None:
         for key, text in {"name": name, "source": source, "task": task}.items():
             if not isinstance(text, str) or not text.strip() or "\n" in text:
@@ -172,11 +137,25 @@ class _Registrar:
             raise TypeError(
                 f"weight converter {name!r}: models must be a sequence of names, got {models!r}"
             )
-        if any(known.name == name for known in self.converters):
+        if any(known.name == name for known in converters):
             raise ValueError(f"the weight converter {name!r} is registered twice")
-        self.converters.append(
-            RegisteredConverter(name, converter, source, task, tuple(models), self.origin)
+        converters.append(
+            RegisteredConverter(name, converter, source, task, tuple(models), plugin.origin)
         )
+
+    plugin.call_hook("lucid_register_weight_converters", register=register)
+    return converters
+
+
+def find_converter_by_name(model: str | None) -> WeightConverter | None:
+    """Return the converter of a registered model; None if missing or not importable."""
+    for registered in weight_converters():
+        if model in registered.models:
+            try:
+                return GuardedConverter(registered, registered.load())
+            except PluginError:
+                return None
+    return None
 
 
 def _import(module: str, attribute: str) -> Any:

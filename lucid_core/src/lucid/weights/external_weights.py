@@ -74,10 +74,8 @@ def load_external_weights(
 
     Raises
     ------
-    lucid.WeightFileError
-        If the file cannot be read.
-    lucid.StateDictError
-        If the weights do not match.
+    lucid.WeightFileError, lucid.StateDictError
+        As for :func:`load_converted`.
     lucid.PluginError
         If the converter fails.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from lucid.errors import (
     WeightFileError,
     find_stack_level,
 )
+from lucid.text import list_some
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import (
     GuardedConverter,
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from lucid.nn.state_dict import LoadResult
 
 __all__ = ["IdentifiedWeights", "identify_weights"]
-
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -106,20 +106,7 @@ class IdentifiedWeights:
         return {self.registered.call(self.converter.rename, key) for key in self.state}
 
     def build(self, **overrides: Any) -> Module:
-        """Build the model with random weights.
-
-        Parameters
-        ----------
-        **overrides
-            Builder arguments that override the identified ones.
-
-        Raises
-        ------
-        lucid.UnknownModelError
-            If a component, such as a backbone, is not registered.
-        lucid.PluginError
-            If the converter's arguments do not match the builder.
-        """
+        """Build the model with random weights; `overrides` replace identified builder arguments."""
         from lucid.models import create_model
 
         try:
@@ -139,21 +126,10 @@ class IdentifiedWeights:
             ) from error
 
     def load_into(self, model: Module, *, skip_mismatched: bool = False) -> LoadResult:
-        """Load the weights into a model from :meth:`build`.
+        """Load the weights into a model from :meth:`build`, which is unchanged on errors.
 
-        Parameters
-        ----------
-        model : lucid.nn.Module
-            The model; unchanged on errors.
-        skip_mismatched : bool, default False
-            As for :meth:`lucid.nn.Module.load_state_dict`.
-
-        Raises
-        ------
-        lucid.StateDictError
-            If the weights do not match.
-        lucid.PluginError
-            If the converter fails, or returns keys that the model does not have.
+        Raises :class:`lucid.StateDictError` if they do not match, and :class:`lucid.PluginError`
+        if the converter fails or returns keys that the model does not have.
         """
         return load_converted(
             model, self.state, _StrictConverter(self), skip_mismatched=skip_mismatched
@@ -179,7 +155,7 @@ class _StrictConverter(GuardedConverter):
         if wrong:
             raise PluginError(
                 f"{self.registered} returned keys that {self.weights.name} does not have: "
-                f"{_listed(wrong)}"
+                f"{list_some(wrong)}"
             )
         return prepared
 
@@ -227,11 +203,11 @@ def identify_weights(
     """
     matches, faults = _matches(state_dict, path, ema, task)
     whole = [match for match in matches if not any(match.keys < other.keys for other in matches)]
-    found = [match for match in whole if match.weights is not None]
+    found = [(match.weights, match.notes) for match in whole if match.weights is not None]
     if len(found) > 1:
-        found = [match for match in found if match.identified.name == model] or found
+        found = [(weights, notes) for weights, notes in found if weights.name == model] or found
     if len(found) > 1:
-        both = " and ".join(f"{c.identified.registered} as {c.identified.name}" for c in found)
+        both = " and ".join(f"{weights.registered} as {weights.name}" for weights, _ in found)
         raise WeightFileError(
             f"{path or 'the state dict'}: several converters recognize the weights: {both}; "
             "disable the distribution of one by LUCID_DISABLE_PLUGINS"
@@ -242,37 +218,21 @@ def identify_weights(
             raise first
         return None
     for fault in faults:
-        _warn(str(fault))
-    for note in found[0].notes:
+        warnings.warn(str(fault), PluginWarning, stacklevel=find_stack_level())
+    weights, notes = found[0]
+    for note in notes:
         warnings.warn(str(note.message), note.category, stacklevel=find_stack_level())
-    return found[0].identified
+    return weights
 
 
 @dataclass(frozen=True)
 class _Match:
-    """Result of one converter.
-
-    Attributes
-    ----------
-    weights : IdentifiedWeights or None
-        None if no registered model has them.
-    error : StateDictError or None
-        Reason.
-    keys : frozenset of str
-        Recognized keys, as in the file.
-    notes : list of warnings.WarningMessage
-        Warnings to issue if this result is used.
-    """
+    """Result of one converter: weights or error, recognized keys, warnings to issue if used."""
 
     weights: IdentifiedWeights | None
     error: StateDictError | None
     keys: frozenset[str]
     notes: list[warnings.WarningMessage]
-
-    @property
-    def identified(self) -> IdentifiedWeights:
-        assert self.weights is not None
-        return self.weights
 
 
 def _matches(
@@ -352,10 +312,7 @@ def _checked_answer(registered: RegisteredConverter, answer: Any) -> tuple[str, 
     return name, dict(arguments)
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, PluginWarning, stacklevel=find_stack_level())
+def prefix_path(path: str | os.PathLike[str], error: StateDictError) -> str:
+    """Return the message of an error, with the path of the file in front."""
+    text, source = str(error), os.fspath(path)
+    return text if text.startswith(source) else f"{source}: {text}"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from lucid.errors import StateDictError, WeightFileWarning, find_stack_level
+from lucid.text import list_some
 
 __all__ = ["is_ema_key", "rename_state_dict", "strip_prefix"]
 
@@ -32,7 +33,6 @@ _MOMENTUM_COPY = re.compile(r"encoder_k|(?:target|momentum|key)(?:_.*)?")
 #: Counters that EMA wrappers store.
 _COUNTERS = frozenset(("n_averaged", "initted", "step", "steps"))
 _MAX_PARTS = 24
-_SHOWN = 3
 
 
 def is_ema_key(key: str) -> bool:
@@ -143,17 +143,7 @@ def rename_state_dict(
 
 
 class _Candidate(Generic[Value]):
-    """Keys without some components, and how many match the model under each prefix.
-
-    Parameters
-    ----------
-    state_dict : mapping
-        Values by key.
-    removed : frozenset of str
-        Components to remove.
-    known : callable
-        As for :func:`strip_prefix`.
-    """
+    """Keys without some components, and how many match the model under each prefix."""
 
     def __init__(
         self,
@@ -189,23 +179,20 @@ class _Candidate(Generic[Value]):
         chosen = plain if ema is False or not averaged else averaged
         if not chosen:
             raise StateDictError(
-                f"{source}: expected weights other than an EMA, got only {_listed(averaged)}; "
+                f"{source}: expected weights other than an EMA, got only {list_some(averaged)}; "
                 "remove ema=False (--no-ema)"
             )
         if len(chosen) > 1:
             raise StateDictError(
                 f"{source}: several networks match the model, under the prefixes "
-                f"{_listed(chosen)}; save the state_dict() of one of them"
+                f"{list_some(chosen)}; save the state_dict() of one of them"
             )
         self.copies = tuple(used)
         if averaged and ema is None:
+            raw = f"; {plain[0]!r} has the raw weights (ema=False or --no-ema)" if plain else ""
             _note(
                 f"{source}: using the EMA of the weights, under the prefix {averaged[0]!r}"
-                + (
-                    f"; {plain[0]!r} has the raw weights (ema=False or --no-ema)"
-                    if plain
-                    else ", the only weights in the file"
-                )
+                f"{raw or ', the only weights in the file'}"
             )
         prefix = chosen[0]
         below = sum(1 for name in self.names.values() if name.startswith(prefix))
@@ -259,8 +246,8 @@ class _Candidate(Generic[Value]):
             and self.names[key].rpartition(".")[2] not in _COUNTERS
         ]
         if left or head:
-            taken = f" and {_listed(head)}" if head else ""
-            skipped = f"; skipped other entries ({len(left)}): {_listed(left)}" if left else ""
+            taken = f" and {list_some(head)}" if head else ""
+            skipped = f"; skipped other entries ({len(left)}): {list_some(left)}" if left else ""
             _note(f"{source}: using the entries under the prefix {prefix!r}{taken}{skipped}")
         return result
 
@@ -298,12 +285,6 @@ def _prefixes(name: str) -> Iterable[str]:
 
 def _has(pattern: re.Pattern[str], prefix: str) -> bool:
     return any(map(pattern.fullmatch, prefix.split(".")))
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(f"{name!r:.80}" for name in names[:_SHOWN]) + more
 
 
 def _note(text: str) -> None:

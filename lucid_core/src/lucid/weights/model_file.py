@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import find_converter_by_name
-from lucid.weights.identify import identify_weights
+from lucid.weights.identify import identify_weights, prefix_path
 from lucid.weights.key_prefixes import strip_prefix
 from lucid.weights.model_metadata import (
     MODEL_KEY,
@@ -93,8 +93,6 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
         install.
     PluginError
         If a weight converter fails or returns keys that the model does not have.
-    FileNotFoundError
-        If the file does not exist.
     """
     from lucid.models import create_model
 
@@ -131,8 +129,7 @@ def _convert(path: StrPath, arrays: Mapping[str, Any], ema: bool | None) -> Modu
     try:
         found = identify_weights(arrays, path=Path(path), ema=ema)
     except StateDictError as error:
-        text = str(error)
-        raise WeightFileError(text if text.startswith(source) else f"{source}: {text}") from None
+        raise WeightFileError(prefix_path(path, error)) from None
     if found is None:
         return None
     model = found.build()
@@ -175,8 +172,6 @@ def load_weights(
     ------
     WeightFileError
         If the file is damaged or its weights do not match the model.
-    FileNotFoundError
-        If the file does not exist.
     """
     from lucid.models.structure import structure_changes
 

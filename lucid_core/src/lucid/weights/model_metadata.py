@@ -14,6 +14,7 @@ import numpy as np
 
 from lucid.class_names import check_repeated_names
 from lucid.errors import LucidError, UnknownModelError, WeightFileError
+from lucid.text import list_some
 from lucid.weights.serialization import StrPath, read_metadata
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ __all__ = [
 MODEL_KEY = "lucid.model"
 #: Metadata key of a training checkpoint, see :mod:`lucid.training.checkpoint`.
 CHECKPOINT_KEY = "lucid.checkpoint"
-_SHOWN = 5
 _REMEDY = (
     ". Save the weights with lucid.save(model.state_dict(), path), or register a builder that "
     "creates the object"
@@ -111,12 +111,8 @@ def model_metadata(path: StrPath) -> ModelMetadata:
     ------
     WeightFileError
         If the file is damaged, or has a plain state dict or a training checkpoint.
-    FileNotFoundError
-        If the file does not exist.
     """
-    metadata = read_metadata(path)
-    refuse_training_checkpoint(path, metadata)
-    return decode_metadata(path, metadata)
+    return decode_metadata(path, _read_model_file(path))
 
 
 def has_model_metadata(path: StrPath) -> bool:
@@ -136,12 +132,14 @@ def has_model_metadata(path: StrPath) -> bool:
     ------
     WeightFileError
         If the file is damaged, or is a training checkpoint.
-    FileNotFoundError
-        If the file does not exist.
     """
+    return MODEL_KEY in _read_model_file(path)
+
+
+def _read_model_file(path: StrPath) -> dict[str, str]:
     metadata = read_metadata(path)
     refuse_training_checkpoint(path, metadata)
-    return MODEL_KEY in metadata
+    return metadata
 
 
 def refuse_training_checkpoint(path: StrPath, metadata: Mapping[str, str]) -> None:
@@ -223,8 +221,9 @@ def encode_metadata(
     from lucid.models.structure import structure_changes
 
     if changes := structure_changes(model):
+        shown = list_some(changes, 5, quote=False)
         raise ValueError(
-            f"this {described.name} was changed after it was built: {_listed(changes)}, so a file "
+            f"this {described.name} was changed after it was built: {shown}, so a file "
             "cannot rebuild it; register a builder of the changed model, or save its weights with "
             "lucid.save(model.state_dict(), path)"
         )
@@ -253,10 +252,9 @@ def _origin(name: str) -> ModelInfo | None:
 
 
 def _checked_names(class_names: Any, described: ModelMetadata) -> list[str]:
-    if isinstance(class_names, str | bytes | Mapping | set | frozenset):
-        raise TypeError(f"class_names: expected a list of str, got {class_names!r:.80}")
-    names = list(class_names)
-    if not all(isinstance(name, str) for name in names):
+    unordered = isinstance(class_names, str | bytes | Mapping | set | frozenset)
+    names = [] if unordered else list(class_names)
+    if unordered or not all(isinstance(name, str) for name in names):
         raise TypeError(f"class_names: expected a list of str, got {class_names!r:.80}")
     expected = described.num_classes
     if expected is not None and len(names) != expected:
@@ -267,11 +265,6 @@ def _checked_names(class_names: Any, described: ModelMetadata) -> list[str]:
     if any(not name.strip() for name in names):
         raise ValueError(f"class_names: expected names, got an empty one in {names!r:.80}")
     return names
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more
 
 
 def _plain(value: Any, where: str, remedy: str = "") -> Any:
@@ -303,17 +296,15 @@ def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata
             f"{os.fspath(path)}: has weights but no model metadata; create the model "
             "and use model.load_state_dict(lucid.load(path)), or save it with lucid.save_model"
         )
+    damaged = f"{os.fspath(path)}: its model metadata is damaged"
     try:
         fields = json.loads(metadata[MODEL_KEY])
     except (ValueError, RecursionError) as error:
-        raise WeightFileError(
-            f"{os.fspath(path)}: its model metadata is damaged: {error}"
-        ) from None
+        raise WeightFileError(f"{damaged}: {error}") from None
     if not isinstance(fields, dict):
-        raise WeightFileError(f"{os.fspath(path)}: its model metadata is damaged")
-    name, kwargs, class_names, preprocessing = (
-        fields.get(key) for key in ("name", "kwargs", "class_names", "preprocessing")
-    )
+        raise WeightFileError(damaged)
+    name, kwargs = fields.get("name"), fields.get("kwargs")
+    class_names, preprocessing = fields.get("class_names"), fields.get("preprocessing")
     texts = {
         key: fields.get(key) for key in ("lucid_version", "distribution", "distribution_version")
     }
@@ -325,20 +316,13 @@ def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata
         or not isinstance(preprocessing, dict | None)
         or not all(isinstance(text, str | None) for text in texts.values())
     ):
-        raise WeightFileError(f"{os.fspath(path)}: its model metadata is damaged")
+        raise WeightFileError(damaged)
     try:
         arguments = {key: _with_tuples(value) for key, value in kwargs.items()}
     except RecursionError:
-        raise WeightFileError(
-            f"{os.fspath(path)}: its model metadata is damaged: lists within lists without end"
-        ) from None
-    return ModelMetadata(
-        name,
-        arguments,
-        None if class_names is None else tuple(names),
-        preprocessing,
-        **texts,
-    )
+        raise WeightFileError(f"{damaged}: lists within lists without end") from None
+    class_names = None if class_names is None else tuple(names)
+    return ModelMetadata(name, arguments, class_names, preprocessing, **texts)
 
 
 def _with_tuples(value: Any) -> Any:

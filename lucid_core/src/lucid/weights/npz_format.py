@@ -63,13 +63,7 @@ def _new_member(name: str) -> zipfile.ZipInfo:
 
 
 def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read ``(arrays, metadata)`` from a file of ``size`` bytes.
-
-    Raises
-    ------
-    MalformedError
-        If the archive is damaged, has other members than plain arrays, or impossible sizes.
-    """
+    """Read ``(arrays, metadata)`` from a file of ``size`` bytes."""
     with _opened(file, size) as (archive, members):
         metadata = _metadata(archive, members)
         arrays = {}

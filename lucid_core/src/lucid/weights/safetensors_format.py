@@ -28,6 +28,7 @@ from lucid.weights.format_checks import (
     raw_bytes,
     widen_upper_half,
 )
+from lucid.weights.zip_archive import fill
 
 # Headers of real models are below 1 MiB; parsed JSON takes about 20 times its size.
 _MAX_HEADER = 16 * 2**20
@@ -53,9 +54,7 @@ def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, st
     by_size = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     offsets, position = {}, 0
     for name in by_size:
-        end = position + arrays[name].nbytes
-        offsets[name] = [position, end]
-        position = end
+        offsets[name] = [position, position := position + arrays[name].nbytes]
     header: dict[str, Any] = {METADATA: dict(metadata)}
     for name, array in arrays.items():
         header[name] = {
@@ -74,13 +73,7 @@ def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, st
 
 
 def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read ``(arrays, metadata)`` from a file of ``size`` bytes, positioned at its start.
-
-    Raises
-    ------
-    MalformedError
-        If the file violates the format.
-    """
+    """Read ``(arrays, metadata)`` from a file of ``size`` bytes, positioned at its start."""
     entries, metadata, start = _read_header(file, size)
     arrays: dict[str, Array] = dict.fromkeys((entry.name for entry in entries), np.empty(0))
     for entry in sorted(entries, key=lambda entry: entry.begin):
@@ -182,9 +175,7 @@ def _read_array(file: BinaryIO, entry: _Entry) -> Array:
     is_bfloat16 = entry.code == _BF16
     array: Array = np.empty(entry.shape, np.float32 if is_bfloat16 else DTYPES[entry.code])
     target = in_upper_half(array) if is_bfloat16 else array.reshape(-1)
-    # The size was checked, but the file may be truncated while it is read.
-    if target.size and file.readinto(target.view(np.uint8).data) != target.nbytes:  # type: ignore[attr-defined]
-        raise MalformedError(f"truncated in the data of tensor {entry.name!r}")
+    fill(target, file, f"tensor {entry.name!r}")
     if is_bfloat16:
         widen_upper_half(array)
     check_bools(entry.name, array)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -135,20 +136,12 @@ def read_metadata(path: StrPath) -> dict[str, str]:
 
     Raises
     ------
-    WeightFileError
-        If the file is damaged, malicious or of an unknown format.
-    FileNotFoundError
-        If the file does not exist.
+    WeightFileError, FileNotFoundError
+        As for :func:`load`.
     """
-    try:
-        with _opened(path) as file:
-            form = _format_in(file, path)
-            metadata: dict[str, str] = form.read_metadata(file, _size_of(file))
-            return metadata
-    except MalformedError as error:
-        raise WeightFileError(
-            f"{os.fspath(path)}: {error}{unsupported_files.unfinished_download(path)}"
-        ) from None
+    with _reading(path) as (form, file, size):
+        metadata: dict[str, str] = form.read_metadata(file, size)
+        return metadata
 
 
 def write_file(
@@ -173,20 +166,14 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
     """Read ``(arrays, metadata)`` of a weight file and check the digest."""
     metadata: dict[str, str] = {}
     notes: list[str] = []
-    try:
-        with _opened(path) as file:
-            form = _format_in(file, path)
-            if form is torch_checkpoint:
-                arrays, notes = torch_checkpoint.read(file, _size_of(file), ema)
-            else:
-                arrays, metadata = form.read(file, _size_of(file))
-                if ema and not any(map(is_ema_key, arrays)):
-                    raise MalformedError("has no EMA of the weights; remove ema=True (--ema)")
+    with _reading(path) as (form, file, size):
+        if form is torch_checkpoint:
+            arrays, notes = torch_checkpoint.read(file, size, ema)
+        else:
+            arrays, metadata = form.read(file, size)
+            if ema and not any(map(is_ema_key, arrays)):
+                raise MalformedError("has no EMA of the weights; remove ema=True (--ema)")
         check_digest(arrays, metadata)
-    except MalformedError as error:
-        raise WeightFileError(
-            f"{os.fspath(path)}: {error}{unsupported_files.unfinished_download(path)}"
-        ) from None
     if shard := unsupported_files.describe_shard(path):
         notes = [*notes, shard]
     for note in notes:
@@ -205,13 +192,13 @@ def _written_format(path: StrPath) -> ModuleType:
     return npz_format if suffix == ".npz" else safetensors_format
 
 
-def _format_in(file: BinaryIO, path: StrPath) -> ModuleType:
+def _format_in(file: BinaryIO, path: StrPath, size: int) -> ModuleType:
     """Detect the format from the first bytes, then from the suffix."""
     start = file.read(9)
     file.seek(0)
     if start[8:] == b"{":  # after the header length
         return safetensors_format
-    unsupported_files.check_start(file, _size_of(file))
+    unsupported_files.check_start(file, size)
     suffix = Path(path).suffix.lower()
     if start.startswith(b"PK\3\4"):
         return _archived_format(file, torch_checkpoint if suffix in _PICKLES else npz_format)
@@ -247,15 +234,20 @@ def _storable(name: str, value: Tensor | Array) -> Array:
     return array.astype(little, copy=False)
 
 
-def _opened(path: StrPath) -> BinaryIO:
-    # Checked first: opening a named pipe would block.
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise MalformedError(unsupported_files.describe_folder(path))
-    if not stat.S_ISREG(mode):
-        raise MalformedError("is not a regular file")
-    return open(path, "rb")
-
-
-def _size_of(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+@contextmanager
+def _reading(path: StrPath) -> Iterator[tuple[ModuleType, BinaryIO, int]]:
+    """Open a file; yield format, file and size; MalformedError becomes WeightFileError."""
+    try:
+        # Checked first: opening a named pipe would block.
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise MalformedError(unsupported_files.describe_folder(path))
+        if not stat.S_ISREG(mode):
+            raise MalformedError("is not a regular file")
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            yield _format_in(file, path, size), file, size
+    except MalformedError as error:
+        raise WeightFileError(
+            f"{os.fspath(path)}: {error}{unsupported_files.unfinished_download(path)}"
+        ) from None

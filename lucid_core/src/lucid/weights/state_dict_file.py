@@ -12,7 +12,7 @@ import numpy as np
 from lucid.errors import LucidError, PluginError, StateDictError, WeightFileError
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import GuardedConverter, find_converter_by_name
-from lucid.weights.identify import IdentifiedWeights, identify_weights
+from lucid.weights.identify import IdentifiedWeights, identify_weights, prefix_path
 from lucid.weights.serialization import load
 
 if TYPE_CHECKING:
@@ -59,31 +59,23 @@ class StateDictFile:
     ) -> Self:
         """Read a file and identify its model.
 
-        Parameters
-        ----------
-        path : pathlib.Path
-            File that :func:`lucid.load` reads.
-        task : str, optional
-            Task of the model.
-        model : str, optional
-            Registered name, if known; then identification may fail.
-        ema : bool, optional
-            As for :func:`lucid.load`.
+        `task` limits the converters.  With the registered name `model`, identification may fail.
+        `ema` is as for :func:`lucid.load`.
 
         Raises
         ------
         lucid.WeightFileError
-            If the file is damaged, or several converters recognize it; without ``model`` also
-            if no model of a recognized family has these weights.
+            If the file is damaged, or several converters recognize it; without `model` also if
+            no model of a recognized family has these weights.
         lucid.PluginError
-            If a converter fails, none recognizes the weights, and ``model`` is not given.
+            If a converter fails, none recognizes the weights, and `model` is not given.
         """
         state = load(path, ema=ema)
         try:
             found = identify_weights(state, path=path, ema=ema, task=task, model=model)
         except StateDictError as error:
             if model is None:
-                raise WeightFileError(_prefixed(path, error)) from None
+                raise WeightFileError(prefix_path(path, error)) from None
             found = None
         except PluginError:
             if model is None:
@@ -113,14 +105,9 @@ class StateDictFile:
         return replace(self, extra={**self.extra, **entries})
 
     def load_into(self, model: Module, *, skip_mismatched: bool = False) -> LoadResult:
-        """Load the weights into a model.
+        """Load the weights into a model, which is unchanged if they do not match.
 
-        Raises
-        ------
-        lucid.StateDictError
-            If they do not match; the model is unchanged.
-        lucid.PluginError
-            If the converter of the model fails.
+        Errors are those of :func:`load_external_weights`.
         """
         found = self.identified
         if found is not None and found.name == model.model_name:
@@ -128,12 +115,8 @@ class StateDictFile:
             return whole.load_into(model, skip_mismatched=skip_mismatched)
         nameless = model.model_name is None  # such as the backbone of a detector
         state = found.state if found is not None and nameless else self.state
-        return load_converted(
-            model,
-            {**state, **self.extra},
-            self.converter,
-            skip_mismatched=skip_mismatched,
-        )
+        entries = {**state, **self.extra}
+        return load_converted(model, entries, self.converter, skip_mismatched=skip_mismatched)
 
     def unrecognized_message(self) -> str:
         """Return the error text for weights that no converter recognizes."""
@@ -164,13 +147,7 @@ def suggest_model(model: Module, state: Mapping[str, Any]) -> str | None:
         found = identify_weights(state)
     except LucidError:  # the original error says more
         found = None
-    if found is not None:
-        name: str | None = found.name
-    else:
+    name = None if found is None else found.name
+    if name is None:
         name = find_matching_model({key: tuple(np.shape(value)) for key, value in state.items()})
     return None if name == model.model_name else name
-
-
-def _prefixed(path: Path, error: StateDictError) -> str:
-    text = str(error)
-    return text if text.startswith(str(path)) else f"{path}: {text}"

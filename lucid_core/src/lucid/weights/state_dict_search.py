@@ -7,10 +7,11 @@ many save a second one with an exponential moving average (EMA) of the weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lucid.text import list_some
 from lucid.weights.format_checks import MalformedError
 from lucid.weights.key_prefixes import is_ema_key
 from lucid.weights.pickle_objects import (
@@ -25,36 +26,13 @@ from lucid.weights.torch_pickle import TensorRecord, UnsupportedTensor
 __all__ = ["find_state_dict"]
 
 _PLAIN = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "model_state",
-    "current_model_state",
-    "net",
-    "net_state_dict",
-    "network",
-    "weights",
-    "params",
-    "module",
-    "student",
+    *("state_dict", "model_state_dict", "model", "model_state", "current_model_state", "net"),
+    *("net_state_dict", "network", "weights", "params", "module", "student"),
 )
 _EMA = (
-    "ema",
-    "model_ema",
-    "ema_model",
-    "state_dict_ema",
-    "ema_state_dict",
-    "model_ema_state_dict",
-    "model_state_dict_ema",
-    "ema_model_state_dict",
-    "ema_state",
-    "ema_weights",
-    "params_ema",
-    "averaged_model",
-    "swa_model",
-    "swa_state_dict",
-    "shadow",
-    "teacher",
+    *("ema", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "model_ema_state_dict"),
+    *("model_state_dict_ema", "ema_model_state_dict", "ema_state", "ema_weights", "params_ema"),
+    *("averaged_model", "swa_model", "swa_state_dict", "shadow", "teacher"),
 )
 #: Affix that marks a key as the EMA of another.
 _EMA_PART = re.compile(r"^(?:ema|swa|teacher)_|_(?:ema|swa|teacher)(?=_|$)", re.IGNORECASE)
@@ -120,27 +98,9 @@ class _Search:
 def find_state_dict(
     value: Any, ema: bool | None = None
 ) -> tuple[dict[str, TensorRecord], list[str]]:
-    """Find the state dict in an unpickled object.
+    """Return the tensor records of the state dict in an unpickled object, and warnings.
 
-    Parameters
-    ----------
-    value : object
-        Result of :func:`lucid.weights.safe_unpickler.read_pickle`.
-    ema : bool, optional
-        Whether to use the EMA or the raw weights.  Default: the EMA if there is one.
-
-    Returns
-    -------
-    tensors : dict of str to TensorRecord
-        By name.
-    notes : list of str
-        Warnings about the selection.
-
-    Raises
-    ------
-    MalformedError
-        If there is no state dict, more than one, not the requested one, or one with unsupported
-        tensors.
+    ``ema`` selects the EMA or the raw weights; default: the EMA if there is one.
     """
     if isinstance(value, OpaqueObject):
         if value.entries is None or value.is_module:
@@ -313,7 +273,5 @@ def _objects(value: PickledDict) -> Iterator[tuple[str, OpaqueObject]]:
             yield name, entry
 
 
-def _quoted(names: Any) -> str:
-    shown = [repr(name)[:60] for name in list(names)[:_MAX_LISTED] if name != ""]
-    rest = len(names) - _MAX_LISTED
-    return ", ".join(shown or ["the top"] * bool(names)) + (f" and {rest} more" if rest > 0 else "")
+def _quoted(names: Collection[str]) -> str:
+    return list_some((name for name in names if name), _MAX_LISTED) or "the top" * bool(names)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,20 +46,6 @@ _LEGACY_VERSION = 1001
 # viewed as terabytes.
 _FREE_EXPANSION = 16 * 2**20
 _MAX_EXPANSION = 16
-
-
-class _Source(ABC):
-    """Open checkpoint: the unpickled object, and storages by key."""
-
-    #: Unpickled object.
-    value: Any
-    #: Size of each storage in bytes.
-    sizes: Mapping[str, int]
-    big_endian = False
-
-    @abstractmethod
-    def storage(self, key: str) -> Array:
-        """Read the bytes of a storage."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +82,7 @@ class _View:
 
 
 def read(file: BinaryIO, size: int, ema: bool | None = None) -> tuple[dict[str, Array], list[str]]:
-    """Read ``(arrays, notes)`` from a file of ``size`` bytes, positioned at its start.
-
-    ``ema`` and ``notes`` are those of :func:`~lucid.weights.state_dict_search.find_state_dict`.
-
-    Raises
-    ------
-    MalformedError
-        If the file is damaged, or does not have exactly one usable state dict.
-    """
+    """Read ``(arrays, notes)``; ``ema`` and ``notes`` are those of :func:`find_state_dict`."""
     with _opened(file, size) as source:
         records, notes = find_state_dict(source.value, ema)
         views = [_checked(name, record, source.sizes) for name, record in records.items()]
@@ -128,7 +105,7 @@ def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(file: BinaryIO, size: int) -> Iterator[_Source]:
+def _opened(file: BinaryIO, size: int) -> Iterator[_Archive | _Legacy]:
     if file.read(1) == b"\x80":
         file.seek(0)
         yield _Legacy(file, size)
@@ -141,20 +118,18 @@ def _opened(file: BinaryIO, size: int) -> Iterator[_Source]:
 # --- the two forms --------------------------------------------------------------------------------
 
 
-class _Archive(_Source):
+class _Archive:
     """The zip archive of PyTorch 1.6 and later."""
 
     def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
         infos = archive.infolist()
         check_members(infos, size)
-        for info in infos:
-            check_name(info.filename)
+        self._members = {check_name(info.filename): info for info in infos}
         pickles = [i.filename for i in infos if PICKLE_IN_ARCHIVE.fullmatch(i.filename)]
         if len(pickles) != 1:
             raise MalformedError(f"expected one member data.pkl in one folder, got {pickles!r:.80}")
         self._archive = archive
         self._prefix = pickles[0].removesuffix("data.pkl")
-        self._members = {info.filename: info for info in infos}
         if f"{self._prefix}constants.pkl" in self._members:
             raise MalformedError(
                 "expected a checkpoint, got a TorchScript program; save the weights instead: "
@@ -200,8 +175,10 @@ class _Archive(_Source):
         return content
 
 
-class _Legacy(_Source):
+class _Legacy:
     """Legacy format of PyTorch before 1.6."""
+
+    big_endian = False
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         text = file.read(min(size, MAX_PICKLE))

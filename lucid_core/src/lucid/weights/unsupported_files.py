@@ -34,14 +34,8 @@ _ZIP = b"PK\3\4"  # .npz and .pth files
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--", b"<script", b"<svg")
 _PARTIAL_SUFFIXES = (
-    ".part",
-    ".partial",
-    ".crdownload",
-    ".download",
-    ".filepart",
-    ".aria2",
-    ".!ut",
-    ".tmp",
+    *(".part", ".partial", ".crdownload", ".download", ".filepart"),
+    *(".aria2", ".!ut", ".tmp"),
 )
 
 
@@ -54,10 +48,8 @@ def check_start(file: BinaryIO, size: int) -> None:
     file.seek(0)
     if not size:
         raise MalformedError(f"is empty (0 bytes); {_AGAIN}")
-    found = _recognized(start)
-    if found is not None:
-        kind, remedy = found
-        raise MalformedError(f"expected weights, got {kind}" + (f"; {remedy}" if remedy else ""))
+    if (found := _recognized(start)) is not None:
+        raise MalformedError(f"expected weights, got {'; '.join(filter(None, found))}")
 
 
 def describe_archive(names: list[str]) -> str | None:
