@@ -159,16 +159,11 @@ class DataLoader:
         return self._pool
 
     def shard(self, rank: int, world_size: int) -> None:
-        """Load only this rank's shard of every batch.
+        """Load only the shard of every batch for rank ``rank`` of ``world_size``.
 
         The shards of all ranks together are the batches of an unsharded loader; their sizes
         differ by at most one sample.  If the last batch has fewer samples than ranks, a rank
         without samples gets a placeholder, for which :meth:`shard_fraction` is 0.
-
-        Parameters
-        ----------
-        rank, world_size : int
-            Index of this rank, and number of ranks.
 
         Raises
         ------
@@ -213,10 +208,7 @@ class DataLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a position: the next iteration starts at the following batch.
 
-        Raises
-        ------
-        ValueError
-            If the state is within an epoch, and this loader has other batches.
+        Raises ValueError if the state is within an epoch, and this loader has other batches.
         """
         sampler = BatchSampler(**{key: state[key] for key in _STATE})
         present = self._current_sampler()

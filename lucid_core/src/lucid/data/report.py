@@ -197,18 +197,9 @@ class DataReport:
         annotation: str | None = None,
         leave_out: str | None = None,
     ) -> None:
-        """Add one finding.
+        """Add one finding, with the fields of :class:`Finding`.
 
-        Parameters
-        ----------
-        kind : str
-            A key of :data:`KINDS`.
-        message : str
-            One line: where, expected and found.
-        image, annotation : str, optional
-            As for :class:`Finding`.
-        leave_out : str, optional
-            Key in ``totals`` of the entry that is skipped.
+        ``leave_out`` is the key in ``totals`` of the entry that is skipped.
         """
         severity = KINDS[kind][0]
         self.counts[kind] += 1
@@ -252,14 +243,7 @@ class DataReport:
                 yield kind, description, self.counts[kind]
 
     def resolve(self, on_invalid: OnInvalid, *, hint: str = "") -> None:
-        """Raise if the data cannot be used.
-
-        Parameters
-        ----------
-        on_invalid : {"raise", "skip"}
-            Whether to reject or skip invalid entries.
-        hint : str, default ""
-            Remedy to add to the error about entries that could be skipped.
+        """Raise if the data cannot be used; ``hint`` is a remedy if entries could be skipped.
 
         Raises
         ------

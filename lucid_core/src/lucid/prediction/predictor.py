@@ -71,19 +71,9 @@ class Predictor(abc.ABC):
     def predict(
         self, images: Sequence[np.ndarray[Any, Any]], names: Sequence[str | None]
     ) -> list[dict[str, Any]]:
-        """Predict one batch with ``self.model``.
+        """Predict one batch of equal shape; return a JSON-serializable record per image.
 
-        Parameters
-        ----------
-        images : sequence of numpy.ndarray
-            Images of equal shape.
-        names : sequence of str or None
-            Path of each image as given; None for arrays.
-
-        Returns
-        -------
-        list of dict
-            A JSON-serializable record per image.
+        ``names`` has the path of each image as given, None for arrays.
         """
 
     def model_options(self) -> tuple[Hashable, ...]:
@@ -138,20 +128,11 @@ class Predictor(abc.ABC):
         return os.path.join(self._folder, path)
 
     def __call__(self, images: Sequence[Any]) -> list[dict[str, Any]]:
-        """Predict for one batch.
+        """Predict for one batch of files, or arrays as :meth:`read` returns them.
 
-        Images are grouped by shape, so a result does not depend on the other images.
-
-        Parameters
-        ----------
-        images : sequence of path or array
-            Files, or arrays as :meth:`read` returns them.  All are in memory at once.
-
-        Returns
-        -------
-        list of dict
-            A record per image, in order: the path ``image`` (for files) and the prediction, or
-            ``error`` with the reason of a failure.
+        All images are in memory at once, grouped by shape: a result does not depend on the other
+        images.  Returns a record per image, in order: the path ``image`` (for files) and the
+        prediction, or ``error`` with the reason of a failure.
 
         Raises
         ------
