@@ -245,11 +245,10 @@ def _matches(
         if task is not None and task != registered.task:
             continue
         try:
-            match = _match(registered, state_dict, path, ema)
+            if (match := _match(registered, state_dict, path, ema)) is not None:
+                matches.append(match)
         except PluginError as error:
             faults.append(error)
-        else:
-            matches += [] if match is None else [match]
     return matches, faults
 
 

@@ -178,15 +178,9 @@ def load_weights(
     arrays, metadata = read_file(path, ema)
     refuse_training_checkpoint(path, metadata)
     try:
-        return _load_arrays(
-            model,
-            arrays,
-            path,
-            ema,
-            None if MODEL_KEY in metadata else find_converter_by_name(model.model_name),
-            strict=strict,
-            skip_mismatched=skip_mismatched,
-        )
+        converter = None if MODEL_KEY in metadata else find_converter_by_name(model.model_name)
+        options = {"strict": strict, "skip_mismatched": skip_mismatched}
+        return _load_arrays(model, arrays, path, ema, converter, **options)
     except StateDictError as error:
         wanted = str(metadata_from_model(model) or type(model).__name__)
         if structure_changes(model):

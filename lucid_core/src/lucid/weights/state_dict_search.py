@@ -7,7 +7,7 @@ many save a second one with an exponential moving average (EMA) of the weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -224,11 +224,10 @@ def _unsupported_object(value: OpaqueObject, verb: str) -> str:
 
 
 def _no_state_dict(value: PickledDict) -> str:
-    for name, entry in _objects(value):
-        if entry.is_module:
-            return _unsupported_object(entry, f"entry {name!r:.80} is")
-    for name, entry in _objects(value):
-        if entry.holds_tensors or name in (*_PLAIN, *_EMA):
+    objects = [(n, entry) for n, entry in value.entries.items() if isinstance(entry, OpaqueObject)]
+    # A module explains more than other objects.
+    for name, entry in sorted(objects, key=lambda item: not item[1].is_module):
+        if entry.is_module or entry.holds_tensors or name in (*_PLAIN, *_EMA):
             return _unsupported_object(entry, f"entry {name!r:.80} is")
     if value.entries.keys() >= _OPTIMIZER:
         return f"expected a state dict, got the state of an optimizer. {_SAVE_WEIGHTS}"
@@ -265,12 +264,6 @@ def _has_unsupported_tensors(value: Any, depth: int = 0) -> bool:
     if isinstance(value, PickledDict):
         return any(_has_unsupported_tensors(entry, depth + 1) for entry in value.entries.values())
     return False
-
-
-def _objects(value: PickledDict) -> Iterator[tuple[str, OpaqueObject]]:
-    for name, entry in value.entries.items():
-        if isinstance(entry, OpaqueObject):
-            yield name, entry
 
 
 def _quoted(names: Collection[str]) -> str:

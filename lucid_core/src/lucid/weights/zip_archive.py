@@ -35,7 +35,7 @@ _DAMAGE = (
 
 @contextmanager
 def open_archive(file: BinaryIO, what: str) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive; errors in the block become MalformedError ("not a valid WHAT")."""
+    """Open a zip archive, ``what`` in messages; errors in the block become MalformedError."""
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
