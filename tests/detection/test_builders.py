@@ -70,8 +70,10 @@ def test_arguments_are_passed_on(builder: object) -> None:
 
 
 def test_unknown_argument() -> None:
-    with pytest.raises(TypeError, match="'trainable_layers'; valid ones are norm, norm_eps, back"):
+    with pytest.raises(TypeError, match=r"'trainable_layers'; valid ones are num_classes, .*norm"):
         builders.faster_rcnn_resnet_50_fpn(trainable_layers=3)
+    with pytest.raises(TypeError, match=r"valid ones are .*\bbackbone, .*'bacbone': use backbone="):
+        lucid.models.create_model("retinanet_fpn", bacbone="resnet_18")
 
 
 @pytest.mark.parametrize("builder", BUILDERS, ids=NAMES)

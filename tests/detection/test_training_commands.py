@@ -245,7 +245,10 @@ def test_ctrl_c_leaves_intact_checkpoint_and_exits_130(
         ),
         (("--data", "DATA", "--images", "IMAGES", "--val", "OTHER"), "category 3 is 'disc'"),
         (("--data", "DATA", "--images", "IMAGES", "--model-option", "x"), "expected NAME=VALUE"),
-        (("--data", "DATA", "--images", "IMAGES", "--model-option", "x=1"), "valid ones are norm"),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--model-option", "x=1"),
+            "valid ones are num_classes, ",
+        ),
         (
             ("--data", "DATA", "--images", "IMAGES", "--model-option", "minsize=600"),
             "'minsize': use min_size=",

@@ -88,12 +88,16 @@ def _rejected_keywords(
     """Add the model's name and remedies to a builder's error about unexpected arguments."""
     if "unexpected keyword argument" not in error:
         return None
-    parameters = set(inspect.signature(function).parameters)
+    signature = inspect.signature(function).parameters.values()
+    parameters = {p.name for p in signature if p.kind is not p.VAR_KEYWORD}
     unknown = [key for key in kwargs if key not in parameters and repr(key) in error]
     if not unknown:
         return None
-    # The errors of builders with **kwargs list the valid arguments.
-    valid = parameters.union(re.findall(r"\w+", error)).difference(unknown)
+    # The errors of builders with **kwargs list the valid arguments, but not the builder's own.
+    words = re.findall(r"\w+", error)
+    valid = parameters.union(words).difference(unknown)
+    own = "".join(f"{p.name}, " for p in signature if p.name in parameters.difference(words))
+    error = error.replace("valid ones are ", f"valid ones are {own}", 1)
     message = error if name in error else f"model {name!r}: {error}"
     return "; ".join([message, *_remedies(function, unknown, valid)])
 
