@@ -91,7 +91,7 @@ class SiLU(Module):
 
     References
     ----------
-    Ramachandran, Zoph and Le, *Searching for Activation Functions*, 2017.
+    Elfwing, Uchibe and Doya, *Sigmoid-Weighted Linear Units*, 2017.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,7 +100,12 @@ class SiLU(Module):
 
 
 class ReLU6(Module):
-    """Rectified linear unit with maximum 6, ``min(max(x, 0), 6)``, elementwise."""
+    """Rectified linear unit with maximum 6, ``min(max(x, 0), 6)``, elementwise.
+
+    References
+    ----------
+    Howard et al., *MobileNets*, 2017.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
@@ -108,7 +113,12 @@ class ReLU6(Module):
 
 
 class Hardsigmoid(Module):
-    """Piecewise linear approximation of sigmoid, ``relu6(x + 3) / 6``, elementwise."""
+    """Piecewise linear approximation of sigmoid, ``relu6(x + 3) / 6``, elementwise.
+
+    References
+    ----------
+    Howard et al., *Searching for MobileNetV3*, 2019, section 5.2.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
