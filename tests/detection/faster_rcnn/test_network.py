@@ -224,7 +224,7 @@ def test_pixels_outside_the_range_are_refused_but_in_raw_mode(
     ("images", "targets", "message"),
     [
         ([], [], "images: expected at least one image, got none"),
-        ([image()], [TARGET, TARGET], "targets: got 2 for 1 images"),
+        ([image()], [TARGET, TARGET], "targets: expected 1 .*got 2"),
         ([image()], [{"boxes": [[5, 5, 3, 9]], "labels": [1]}], r'targets\[0\]\["boxes"\]\[0\]'),
         ([image()], [{"boxes": [[5, 5, 9, 9]], "labels": [4]}], "expected 1 to 3"),
         ([image()], [{"boxes": [[5, 5, 9, 9]], "labels": [0]}], "0 is the background"),
