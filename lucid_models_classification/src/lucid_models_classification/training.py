@@ -260,9 +260,11 @@ def _new_classifier(options: ClassifierOptions, class_names: Sequence[str]) -> L
 
 
 def _check_image_size(options: ClassifierOptions) -> None:
-    if options.image_size < MIN_IMAGE_SIZE:
+    side = options.image_size
+    if side < MIN_IMAGE_SIZE:
         raise ValueError(
-            f"--image-size: expected at least {MIN_IMAGE_SIZE} pixels, got {options.image_size}"
+            f"--image-size: expected at least {MIN_IMAGE_SIZE} pixels, got {side} (batches of "
+            f"{options.batch_size} images of {side} x {side}); pass a larger --image-size"
         )
 
 

@@ -303,7 +303,7 @@ def test_non_finite_validation_loss_stops(tmp_path, value):
     )
     with pytest.raises(
         FloatingPointError,
-        match=rf"val_loss is {value} .*after step 4 \(epoch 2\).*lower learning",
+        match=rf"val_loss, got {value} .*after step 4 \(epoch 2\).*lower learning",
     ):
         trainer.fit()
     assert [row["epoch"] for row in trainer.history] == [1]

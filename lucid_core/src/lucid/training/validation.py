@@ -75,7 +75,8 @@ def check_metrics(
     for name, value in values.items():
         if "loss" in name and not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} is {value} in the validation after {where}: the run has diverged. {REMEDY}"
+                f"expected a finite {name}, got {value} (validation after {where}): the run has "
+                f"diverged. {REMEDY}"
             )
     return values
 
