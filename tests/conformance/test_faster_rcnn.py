@@ -213,7 +213,7 @@ def same_samples(mine: Any, theirs: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         (mine.rpn, theirs.rpn, spread(256, 0.5)),
         (mine.roi_heads, theirs.roi_heads, spread(64, 0.25)),
     ):
-        monkeypatch.setattr(ours_of_stage, "sampler", sample)
+        monkeypatch.setattr(ours_of_stage, "fg_bg_sampler", sample)
         monkeypatch.setattr(theirs_of_stage, "fg_bg_sampler", for_torch(sample))
 
 
