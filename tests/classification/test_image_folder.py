@@ -75,7 +75,7 @@ def test_invalid_roots_are_rejected(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"found no folder but 2 images"):
         ImageFolder(root / "dog")
     (root / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"at least one image .* image format in 'empty'"):
+    with pytest.raises(ValueError, match=r"at least one image .* 'empty'"):
         ImageFolder(root)
     (tmp_path / "val" / "dog").mkdir(parents=True)
     with pytest.raises(ValueError, match="val: expected images, found none"):

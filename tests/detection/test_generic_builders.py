@@ -208,7 +208,7 @@ def test_detector_on_unregistered_module_cannot_be_saved(
 ) -> None:
     model = RetinaNet.from_backbone(net(), 3, channels=8)
     assert model.model_name is None
-    with pytest.raises(ValueError, match=r"RetinaNet does not know its name .*create_model") as e:
+    with pytest.raises(ValueError, match=r"RetinaNet .*create_model") as e:
         lucid.save_model(model, tmp_path / "model.safetensors")
     assert "\n" not in str(e.value)
 
@@ -284,7 +284,7 @@ def test_the_backbone_follows_from_the_weights_of_a_classifier(call: Call, tmp_p
         *train, "--model-option", "backbone=resnet_18", "--output", tmp_path / "other"
     )
     assert code == 2
-    assert "expected weights of the backbone resnet_18, it holds those of reef_net" in err
+    assert "resnet_18, got reef_net" in err
     assert err.count("\n") == 1
 
 
@@ -330,9 +330,7 @@ def test_unrelated_backbone_argument_is_ignored(tmp_path: Path) -> None:
 
 def test_weights_of_a_modified_network_are_named(tmp_path: Path) -> None:
     lucid.save_model(create_model("reef_net", width=10), tmp_path / "net.safetensors")
-    with pytest.raises(
-        lucid.WeightFileError, match=r"its network, reef_net, has \{'width': 10\}, which the back"
-    ) as caught:
+    with pytest.raises(lucid.WeightFileError, match=r"\{'width': 10\} of reef_net") as caught:
         from_backbone("retinanet_resnet_18_fpn", tmp_path / "net.safetensors", {"channels": 8})
     assert "choose a detector on reef_net by --model" in str(caught.value)
     with pytest.raises(TypeError, match="channells"):

@@ -209,5 +209,5 @@ def test_half_replaced_predictor_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"3 logits and 12 deltas .* got 5 and 12; .*\(6, num"):
         predictor(x)
     predictor.num_classes = 5
-    with pytest.raises(ValueError, match=r"expected 5 logits and 20 offsets .* got 5 and 12"):
+    with pytest.raises(ValueError, match=r"5 logits and 20 deltas .* got 5 and 12"):
         predictor(x)

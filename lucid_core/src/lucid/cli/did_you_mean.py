@@ -140,7 +140,7 @@ def suggest_option(error: click.NoSuchOption) -> str:
 
 
 def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> str:
-    """Return a similar command, or the one that lists all, for the error about `name`."""
+    """Return the closest command, or a hint to list all, for the error about `name`."""
     usual = name.lower().replace("_", "-")
     if usual in ("help", "version"):
         return f"; did you mean --{usual}?"
