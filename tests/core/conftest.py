@@ -16,6 +16,19 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
+#: Initial states of the test modules' generators.
+_STATES: dict[str, object] = {}
+
+
+@pytest.fixture(autouse=True)
+def same_draws(request: pytest.FixtureRequest) -> None:
+    """Reset the module's ``rng``, so that draws do not depend on the order of the tests."""
+    rng = getattr(request.module, "rng", None)
+    if rng is not None:
+        state = rng.bit_generator.state
+        rng.bit_generator.state = _STATES.setdefault(request.module.__name__, state)
+
+
 #: Plugin module that registers models by name.
 REGISTER = """
 import lucid
