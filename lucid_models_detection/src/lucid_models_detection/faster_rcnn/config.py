@@ -28,8 +28,8 @@ class FasterRCNNConfig(DetectorConfig):
     ----------
     anchor_sizes : sequence, optional
         For each level, the anchor sizes (square roots of their areas) in pixels, or one number.
-        Default: three sizes per octave from 8 times the
-        level's stride: 32, 40.3 and 50.8 on P2, doubling with each level up to P6.
+        Default: three sizes per octave from 8 times the level's stride: 32, 40.3 and 50.8 on P2,
+        doubling with each level up to P6.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
         Height-to-width ratios of all levels, or one sequence per level.
     min_size : int or sequence of int, optional

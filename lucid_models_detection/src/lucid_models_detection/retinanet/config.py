@@ -22,8 +22,8 @@ class RetinaNetConfig(DetectorConfig):
     ----------
     anchor_sizes : sequence, optional
         For each level, the anchor sizes (square roots of their areas) in pixels, or one number.
-        Default: three sizes per octave from 4 times the
-        level's stride, in whole pixels: 32, 40 and 50 on P3 to 512, 645 and 812 on P7.
+        Default: three sizes per octave from 4 times the level's stride, in whole pixels: 32, 40
+        and 50 on P3 to 512, 645 and 812 on P7.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
         Height-to-width ratios of all levels, or one sequence per level.
     min_size : int or sequence of int, optional
