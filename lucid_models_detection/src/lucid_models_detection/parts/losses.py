@@ -81,8 +81,9 @@ _Loss = TypeVar("_Loss", bound=Callable[..., Tensor])
 
 def _documented(loss: _Loss) -> _Loss:
     """Add the shared sections to a docstring, before its examples."""
-    summary, examples = (inspect.getdoc(loss) or "").split("\nExamples\n")
-    loss.__doc__ = f"{summary}{_SECTIONS}\nExamples\n{examples}"
+    if text := inspect.getdoc(loss):  # None under python -OO
+        summary, examples = text.split("\nExamples\n")
+        loss.__doc__ = f"{summary}{_SECTIONS}\nExamples\n{examples}"
     return loss
 
 
