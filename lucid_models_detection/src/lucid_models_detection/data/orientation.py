@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from lucid.data.report import MAX_LISTED, DataReport
 from lucid.vision import CheckedImage, ImageHeader
 
-__all__ = ["BOX_NAMES", "BoxOrientation", "check_header", "to_upright"]
+__all__ = ["BOX_ORIENTATIONS", "BoxOrientation", "check_header", "to_upright"]
 
 #: ``"upright"``: boxes refer to the image as viewers show it; ``"stored"``: to the pixels as
 #: stored, before the EXIF orientation is applied.
 BoxOrientation: TypeAlias = Literal["upright", "stored"]
-BOX_NAMES: tuple[BoxOrientation, ...] = ("upright", "stored")
+BOX_ORIENTATIONS: tuple[BoxOrientation, ...] = ("upright", "stored")
 
 _NAMES = (
     "", "", "mirrored", "rotated by 180 degrees", "flipped vertically", "transposed",
@@ -35,8 +35,10 @@ _REMEDY = (
 
 def check_box_orientation(value: str | None) -> None:
     """Raise ValueError if a value is not a box orientation."""
-    if value is not None and value not in BOX_NAMES:
-        raise ValueError(f"box_orientation: expected one of {', '.join(BOX_NAMES)}, got {value!r}")
+    if value is not None and value not in BOX_ORIENTATIONS:
+        raise ValueError(
+            f"box_orientation: expected one of {', '.join(BOX_ORIENTATIONS)}, got {value!r}"
+        )
 
 
 def check_header(
