@@ -228,7 +228,7 @@ def format_table(
     columns: Sequence[str], rows: Sequence[tuple[str, int, Sequence[float]]], mean: Sequence[float]
 ) -> str:
     """Format a table of (class name, number of objects, metrics) and the means; nan is a dash."""
-    width = max(len("class"), *(len(name) for name, _, _ in rows))
+    width = max([len("class"), *(len(name) for name, _, _ in rows)])
     head = f"{'class':<{width}}  objects" + "".join(f" {column:>6}" for column in columns)
 
     def line(name: str, objects: int, values: Sequence[float]) -> str:
