@@ -44,7 +44,7 @@ def normal(rng: Rng, *shape: int) -> np.ndarray:
 
 
 def images(rng: Rng, channels: int, least: int = 5) -> np.ndarray:
-    """Batch size, sometimes 0."""
+    """Random images; the batch is sometimes empty."""
     batch = 0 if rng.random() < 0.1 else int(rng.integers(1, 4))
     return normal(rng, batch, channels, *(int(n) for n in rng.integers(least, 12, 2)))
 

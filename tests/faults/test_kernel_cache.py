@@ -71,7 +71,7 @@ def test_two_processes_at_once(cache):
 
 
 def hostile(content: bytes) -> bytes:
-    """Check the digest of an entry, and that it is not a pickle."""
+    """Return an entry with a valid digest whose content is not a pickle."""
     content = content[::-1]
     return hashlib.sha256(content).digest() + content
 

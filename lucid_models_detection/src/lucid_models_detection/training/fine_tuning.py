@@ -77,7 +77,7 @@ def from_backbone(
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
     if network is not None and _has_backbone_argument(name):
         chosen = {"backbone": network, **chosen}
-        given = chosen["backbone"]  # the builder checks names of no model
+        given = chosen["backbone"]  # the builder rejects unknown names
         if is_model(given) and model_info(given) != model_info(network):
             raise WeightFileError(
                 f"{path}: expected weights of the backbone {given}, got {network}; pass weights "
