@@ -140,7 +140,7 @@ def test_a_report(weights: Path, images: list[Path], tmp_path: Path) -> None:
     [
         (("--output", "r.csv"), "expected a file that ends in .json, .jsonl"),
         (("--output", "folder/"), "expected a file that ends in .json, .jsonl"),
-        (("--output", "folder.json"), "folder.json"),
+        (("--output", "folder.json"), "expected a file, got the directory"),
         (("--top", 0), "x>=1"),
         (("--batch-size", 0), "x>=1"),
         (("--resume",), ".json or .jsonl"),

@@ -202,7 +202,7 @@ def test_without_checksums(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Net, "ave the weights instead"),
+        (Net, "[Ss]ave the weights instead"),
         (lambda: torch.zeros(2), "expected a state dict"),
         (lambda: [torch.zeros(2)], "expected a state dict"),
         (lambda: {"w": torch.zeros(2, dtype=torch.complex64)}, "unsupported dtype complex64"),

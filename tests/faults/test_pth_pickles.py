@@ -165,7 +165,8 @@ HOSTILE_TENSORS = {
     "complex": (pth.storage("0", "ComplexFloatStorage", 3), (3,), (1,), 0, "dtype complex64"),
     "quantised": (pth.storage("0", "QInt8Storage", 24), (3,), (1,), 0, "unsupported dtype qint8"),
     "bytes of anything": (
-        pth.storage("0", "UntypedStorage", 24, module="torch.storage"), (3,), (1,), 0, "bytes",
+        pth.storage("0", "UntypedStorage", 24, module="torch.storage"), (3,), (1,), 0,
+        "dtype bytes",
     ),
     "bool of 255": (pth.storage("1", "b1", 2), (2,), (1,), 0, "other than 0 and 1"),
     "missing": (pth.storage("2", "f4", 6), (6,), (1,), 0, "no storage '2'"),
