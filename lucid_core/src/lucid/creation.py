@@ -263,7 +263,8 @@ def arange(
     step : float, default 1
         Spacing; may be negative.
     dtype : dtype, optional
-        Element type; default int64 if all arguments are integers, else float32.
+        Element type; default int64 if all arguments are integers, else float32.  The numbers
+        are converted at the end; to integers they are rounded toward zero.
     requires_grad : bool, default False
         Whether to record operations on it.
 

@@ -93,6 +93,8 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
         install.
     PluginError
         If a weight converter fails or returns keys that the model does not have.
+    FileNotFoundError
+        If the file does not exist.
     """
     from lucid.models import create_model
 
@@ -172,6 +174,8 @@ def load_weights(
     ------
     WeightFileError
         If the file is damaged or its weights do not match the model.
+    FileNotFoundError
+        If the file does not exist.
     """
     from lucid.models.structure import structure_changes
 

@@ -111,6 +111,8 @@ def model_metadata(path: StrPath) -> ModelMetadata:
     ------
     WeightFileError
         If the file is damaged, or has a plain state dict or a training checkpoint.
+    FileNotFoundError
+        If the file does not exist.
     """
     return decode_metadata(path, _read_model_file(path))
 
@@ -132,6 +134,8 @@ def has_model_metadata(path: StrPath) -> bool:
     ------
     WeightFileError
         If the file is damaged, or is a training checkpoint.
+    FileNotFoundError
+        If the file does not exist.
     """
     return MODEL_KEY in _read_model_file(path)
 
