@@ -28,7 +28,7 @@ def test_missing_folder_is_made_and_a_directory_refused(toy, weights, images, tm
     report = tmp_path / "new" / "deep" / "r.jsonl"
     assert predict_files(toy.ToyPredictor(weights), images[:2], report).images == 2
     assert len(report.read_text().splitlines()) == 2
-    with pytest.raises(IsADirectoryError, match="directory"):
+    with pytest.raises(IsADirectoryError, match="got a directory"):
         predict_files(toy.ToyPredictor(weights), images, tmp_path / "new")
     with pytest.raises(OSError, match=r"r\.jsonl"):
         predict_files(toy.ToyPredictor(weights), images, report / "below.json")

@@ -62,7 +62,7 @@ def test_state_dict_keys_are_pytorchs():
 
 def test_failing_call_counts_no_batch():
     norm = nn.BatchNorm2d(2)
-    with pytest.raises(ValueError, match="channel"):
+    with pytest.raises(ValueError, match="two values per channel"):
         norm(lucid.zeros(1, 2, 1, 1))
     assert norm.num_batches_tracked.item() == 0
     with pytest.raises(ValueError, match=r"BatchNorm2d\(2, eps=1e-05, momentum=0.1\): expected"):
