@@ -232,7 +232,7 @@ def test_more_objects_than_detections_are_noted() -> None:
     (note,) = m.notes
     assert "200 objects" in note
     assert "100 detections" in note
-    assert "box_detections_per_image" in note
+    assert "limit of detections per image" in note
 
 
 def test_a_score_threshold_is_noted() -> None:

@@ -145,7 +145,7 @@ class DetectionMetrics:
             notes.append(
                 f"an image has {self.most_objects} objects of a class, but at most "
                 f"{pluralize(self.most_detections, 'detection')} of a class per image; raise the "
-                "detector's box_detections_per_image if it is lower than the number of objects"
+                "detector's limit of detections per image if it is lower than the number of objects"
             )
         return (*notes, *threshold_notes(self.detections, self.lowest_score))
 
