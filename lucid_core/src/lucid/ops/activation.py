@@ -10,7 +10,7 @@ import numpy as np
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
-from lucid.ops.docstrings import FLOAT, add_sections, unary
+from lucid.ops.docstrings import FLOAT, NO_AXIS, add_sections, unary
 from lucid.ops.operands import floating, normalize_axis
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _SOFTMAX = {
     "x : array-like": FLOAT,
     "axis : int, default -1": "Axis of the classes; the probabilities along it sum to 1.",
 }
-_AXIS_ERROR = {"numpy.exceptions.AxisError": "If ``x`` has no such axis."}
 
 
 @unary(returns="Shape and dtype of ``x``, int64 for booleans; NaN stays NaN.")
@@ -170,7 +169,7 @@ def hardswish(x: ArrayLike) -> Tensor:
     return _elementwise(x, "hardswish")
 
 
-@add_sections(_SOFTMAX, "Shape of ``x``, values in [0, 1].", _AXIS_ERROR)
+@add_sections(_SOFTMAX, "Shape of ``x``, values in [0, 1].", NO_AXIS)
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     """Softmax along an axis, ``exp(x) / sum(exp(x))``."""
     a = floating(x)
@@ -186,7 +185,7 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     return record(value, (x, vjp))
 
 
-@add_sections(_SOFTMAX, "Shape of ``x``, values <= 0.", _AXIS_ERROR)
+@add_sections(_SOFTMAX, "Shape of ``x``, values <= 0.", NO_AXIS)
 def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     """Logarithm of :func:`softmax`, computed without underflow."""
     a = floating(x)

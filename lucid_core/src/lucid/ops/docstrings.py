@@ -17,6 +17,7 @@ __all__ = [
     "AXIS_ERRORS",
     "FLOAT",
     "KEEPDIMS",
+    "NO_AXIS",
     "add_sections",
     "binary",
     "reduction",
@@ -29,10 +30,8 @@ F = TypeVar("F", bound=Callable[..., object])
 FLOAT = "Any shape; integers and booleans become float32."
 AXIS = {"axis : int or sequence of int, optional": "Axes to reduce; default all."}
 KEEPDIMS = {"keepdims : bool, default False": "Keep the reduced axes with length 1."}
-AXIS_ERRORS = {
-    "numpy.exceptions.AxisError": "If ``x`` has no such axis.",
-    "ValueError": "If an axis is repeated.",
-}
+NO_AXIS = {"numpy.exceptions.AxisError": "If ``x`` has no such axis."}
+AXIS_ERRORS = NO_AXIS | {"ValueError": "If an axis is repeated."}
 _LATER_SECTION = re.compile(r"\n\n(?=(?:Notes|References|Examples)\n-)")
 
 

@@ -10,15 +10,12 @@ import numpy as np
 from lucid.autograd import ArrayLike, array_of, record, record_joint
 from lucid.autograd.variable import Array
 from lucid.dtypes import promote
-from lucid.ops.docstrings import add_sections
+from lucid.ops.docstrings import NO_AXIS, add_sections
 from lucid.ops.index import getitem
 from lucid.ops.operands import normalize_axis
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
-
-
-_NO_AXIS = {"numpy.exceptions.AxisError": "If ``x`` has no such axis."}
 
 
 @add_sections(
@@ -195,7 +192,7 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
         "axis : int": "Axis to repeat along.",
     },
     "A copy, ``repeats`` times as long along ``axis``.",
-    _NO_AXIS | {"ValueError": "If ``repeats`` is negative."},
+    NO_AXIS | {"ValueError": "If ``repeats`` is negative."},
 )
 def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
     """Repeat each element along an axis."""

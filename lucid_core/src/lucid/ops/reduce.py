@@ -19,6 +19,7 @@ from lucid.ops.docstrings import (
     AXIS_ERRORS,
     FLOAT,
     KEEPDIMS,
+    NO_AXIS,
     add_sections,
     reduction,
 )
@@ -174,7 +175,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
 @add_sections(
     {"x : array-like": "Any shape.", "axis : int": "Axis to sum along."},
     "Shape of ``x``.",
-    {"numpy.exceptions.AxisError": "If ``x`` has no such axis."},
+    NO_AXIS,
 )
 def cumsum(x: ArrayLike, axis: int) -> Tensor:
     """Cumulative sum along an axis; integers and booleans are summed as int64."""

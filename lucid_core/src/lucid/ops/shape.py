@@ -10,7 +10,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record, unbroadcast
 from lucid.autograd.variable import Array
-from lucid.ops.docstrings import add_sections
+from lucid.ops.docstrings import NO_AXIS, add_sections
 from lucid.ops.operands import Axis, normalize_axes, normalize_axis, reduction_axes
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ Shape = int | Sequence[int]
 
 _X = {"x : array-like": "Any shape."}
 _SHAPE = {"*shape : int or sequence of int": "New shape, as integers or one sequence."}
-_NO_AXIS = {"numpy.exceptions.AxisError": "If ``x`` has no such axis."}
 _NOT_INTEGER = {"TypeError": "If an argument is not an integer."}
 _REPEATED = {"ValueError": "If an axis is repeated."}
 _VIEW = "A view of ``x``."
@@ -89,7 +88,7 @@ def view(x: ArrayLike, *shape: Shape) -> Tensor:
         "end_axis : int, default -1": "Last axis.",
     },
     _VIEW_OR_COPY,
-    _NO_AXIS | {"ValueError": "If ``start_axis`` is after ``end_axis``."},
+    NO_AXIS | {"ValueError": "If ``start_axis`` is after ``end_axis``."},
 )
 def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Flatten axes ``start_axis`` to ``end_axis`` (inclusive) into one."""
@@ -108,7 +107,7 @@ def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
 @add_sections(
     _X | {"*axes : int": "Two axes to swap, all axes in their new order, or none."},
     _VIEW,
-    _NO_AXIS | {"ValueError": "If the number of axes is neither 0, 2 nor all, or one is repeated."},
+    NO_AXIS | {"ValueError": "If the number of axes is neither 0, 2 nor all, or one is repeated."},
 )
 def transpose(x: ArrayLike, *axes: int) -> Tensor:
     """Swap two axes, or permute all axes.
@@ -131,7 +130,7 @@ def transpose(x: ArrayLike, *axes: int) -> Tensor:
 @add_sections(
     _X | {"*axes : int or sequence of int": "All axes in their new order."},
     _VIEW,
-    _NO_AXIS | {"ValueError": "If an axis is missing or repeated."} | _NOT_INTEGER,
+    NO_AXIS | {"ValueError": "If an axis is missing or repeated."} | _NOT_INTEGER,
 )
 def permute(x: ArrayLike, *axes: Shape) -> Tensor:
     """Permute the axes; axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
@@ -150,7 +149,7 @@ def permute(x: ArrayLike, *axes: Shape) -> Tensor:
         "destination : int or sequence of int": "Position of each in the result.",
     },
     _VIEW,
-    _NO_AXIS
+    NO_AXIS
     | {"ValueError": "If ``source`` and ``destination`` differ in length, or one is repeated."},
 )
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
@@ -171,7 +170,7 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
 @add_sections(
     _X | {"axis : int or sequence of int, optional": "Axes to remove; default all of length 1."},
     _VIEW,
-    _NO_AXIS | _REPEATED,
+    NO_AXIS | _REPEATED,
 )
 def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
     """Remove axes of length 1; axes of other lengths are kept."""
@@ -226,7 +225,7 @@ broadcast_to = expand
 @add_sections(
     _X | {"axis : int or sequence of int, optional": "Axes to reverse; default all."},
     _VIEW,
-    _NO_AXIS | _REPEATED,
+    NO_AXIS | _REPEATED,
 )
 def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
     """Reverse the order of elements along axes."""
@@ -244,7 +243,7 @@ def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
         "tensor.",
     },
     "A copy in the shape of ``x``.",
-    _NO_AXIS,
+    NO_AXIS,
 )
 def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """Roll elements along axes; elements beyond the end reenter at the start."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
-from lucid.ops.docstrings import KEEPDIMS, add_sections
+from lucid.ops.docstrings import KEEPDIMS, NO_AXIS, add_sections
 from lucid.ops.index import gather
 from lucid.ops.operands import normalize_axis
 
@@ -51,7 +51,7 @@ def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor
         "descending : bool, default False": "Sort in descending order.",
     },
     "Indices along ``axis``, int64 in the shape of ``x``.",
-    {"numpy.exceptions.AxisError": "If ``x`` has no such axis."},
+    NO_AXIS,
 )
 def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
     """Return the indices that would sort along an axis, in the order of :func:`sort`."""
@@ -117,10 +117,7 @@ _arg_extremum = add_sections(
         **KEEPDIMS,
     },
     "Indices, int64 in the shape of ``x`` without ``axis``; shape () by default.",
-    {
-        "numpy.exceptions.AxisError": "If ``x`` has no such axis.",
-        "ValueError": "If there are no elements.",
-    },
+    NO_AXIS | {"ValueError": "If there are no elements."},
 )
 
 
