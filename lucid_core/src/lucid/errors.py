@@ -17,8 +17,10 @@ __all__ = [
     "ProtocolError",
     "StateDictError",
     "UnknownModelError",
+    "UnknownWeightsError",
     "WeightFileError",
     "WeightFileWarning",
+    "WeightsDownloadError",
     "find_stack_level",
 ]
 
@@ -29,6 +31,10 @@ class LucidError(Exception):
 
 class UnknownModelError(LucidError, LookupError):
     """Unknown model name."""
+
+
+class UnknownWeightsError(LucidError, LookupError):
+    """Unknown tag of published weights, or a model without any."""
 
 
 class MissingPackageError(LucidError, ImportError):
@@ -57,6 +63,10 @@ class StateDictError(LucidError, ValueError):
 
 class WeightFileError(LucidError, ValueError):
     """Damaged, malicious or unsupported weight file; the message has its path."""
+
+
+class WeightsDownloadError(LucidError, OSError):
+    """Published weights that cannot be fetched; the message has the address and a remedy."""
 
 
 class WeightFileWarning(LucidWarning):

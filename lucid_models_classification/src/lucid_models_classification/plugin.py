@@ -1,4 +1,4 @@
-"""Hooks of the plugin: classifiers, commands, data checkers, model checks, weight converters.
+"""Hooks of the plugin: classifiers, commands, data checkers, model checks, weights, converters.
 
 Imported whenever models are listed, so it imports neither a network nor Pillow.
 """
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
+    from lucid.models.hookspecs import (
+        RegisterModel,
+        RegisterModelCheck,
+        RegisterWeightConverter,
+        RegisterWeights,
+    )
 
 # Name, aliases (the names in torchvision and timm, if they differ), family, parameters, summary.
 _RESNETS = (
@@ -153,3 +158,11 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
             task="image-classification",
             models=[name],
         )
+
+
+@lucid.hookimpl
+def lucid_register_weights(register: RegisterWeights) -> None:
+    """Register torchvision's weights."""
+    from lucid_models_classification.weights import register_weights
+
+    register_weights(register)

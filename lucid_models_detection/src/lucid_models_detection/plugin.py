@@ -1,4 +1,4 @@
-"""Hooks of the plugin: detectors, commands, data checkers, model checks, weight converters.
+"""Hooks of the plugin: detectors, commands, data checkers, model checks, weights, converters.
 
 Imported whenever models are listed, so it imports neither a network nor Pillow.
 """
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
+    from lucid.models.hookspecs import (
+        RegisterModel,
+        RegisterModelCheck,
+        RegisterWeightConverter,
+        RegisterWeights,
+    )
 
 # Name, aliases (torchvision's name), parameters, module, summary.  Parameters are counted by name:
 # the backbone's stem, which is registered twice, counts twice.
@@ -116,4 +121,40 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
             source="torchvision",
             task="object-detection",
             models=[name for name, *_, module, _ in _DETECTORS if module == package],
+        )
+
+
+@lucid.hookimpl
+def lucid_register_weights(register: RegisterWeights) -> None:
+    """Register torchvision's weights, with its network's options; it trained with an eps of 0."""
+    from lucid_models_detection.torchvision import torchvision_config
+
+    for family, model, file, mebibytes, box_map in (
+        (
+            "faster_rcnn",
+            "faster_rcnn_resnet_50_fpn",
+            "fasterrcnn_resnet50_fpn_coco-258fb6c6",
+            159.743,
+            37.0,
+        ),
+        (
+            "retinanet",
+            "retinanet_resnet_50_fpn",
+            "retinanet_resnet50_fpn_coco-eeacb38b",
+            130.267,
+            36.4,
+        ),
+    ):
+        register(
+            model,
+            "coco_v1",
+            url=f"https://download.pytorch.org/models/{file}.pth",
+            sha256=file.rpartition("-")[2],
+            size=round(mebibytes * 2**20),
+            license="BSD-3-Clause; trained on COCO, see its terms of use",
+            source="torchvision",
+            metrics={"box mAP": box_map},
+            classes="lucid_models_detection.data.coco:COCO_CLASSES",
+            arguments={"num_classes": 91, "norm_eps": 0.0, **torchvision_config(family)},
+            converter=f"torchvision-{family.replace('_', '-')}",
         )

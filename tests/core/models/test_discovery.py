@@ -273,7 +273,7 @@ def test_hooks_document_arguments_and_have_example() -> None:
     from lucid.models import hookspecs
 
     hooks = [f for f in vars(hookspecs).values() if hasattr(f, "lucid_spec")]
-    kinds = ("models", "commands", "data_checkers", "model_checks", "weight_converters")
+    kinds = ("models", "commands", "data_checkers", "model_checks", "weight_converters", "weights")
     assert {hook.__name__ for hook in hooks} == {f"lucid_register_{kind}" for kind in kinds}
     for hook in hooks:
         for parameter in inspect.signature(hook).parameters:

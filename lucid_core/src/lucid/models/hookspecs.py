@@ -21,8 +21,8 @@ converters as strings, and import everything else inside the hook that needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
@@ -37,6 +37,7 @@ __all__ = [
     "RegisterModel",
     "RegisterModelCheck",
     "RegisterWeightConverter",
+    "RegisterWeights",
     "hookimpl",
     "hookspec",
     "lucid_register_commands",
@@ -44,6 +45,7 @@ __all__ = [
     "lucid_register_model_checks",
     "lucid_register_models",
     "lucid_register_weight_converters",
+    "lucid_register_weights",
 ]
 
 #: Project name shared by pluggy's markers and plugin managers.
@@ -283,5 +285,97 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
                 source="torchvision",
                 task="image-classification",
                 models=("tiny_net",),
+            )
+    """
+
+
+class RegisterWeights(Protocol):
+    """Function passed to :func:`lucid_register_weights`; registers one weight file per call."""
+
+    def __call__(
+        self,
+        model: str,
+        name: str,
+        *,
+        url: str,
+        sha256: str,
+        size: int,
+        license: str,
+        source: str,
+        metrics: Mapping[str, float] | None = None,
+        classes: str | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        converter: str | None = None,
+        default: bool = False,
+    ) -> None:
+        """Register one weight file.
+
+        Parameters
+        ----------
+        model : str
+            Registered name of the model.
+        name : str
+            Tag of the weights in lower case, such as ``"imagenet1k_v2"``; ``"default"`` is
+            reserved.
+        url : str
+            Address of the file: https, or http on this machine.
+        sha256 : str
+            SHA-256 of the file in hexadecimal, or its first digits, at least 8.
+        size : int
+            Size of the file in bytes, to 0.1 percent.
+        license : str
+            License of the weights in one line; it is shown before the file is fetched.
+        source : str
+            Publisher, such as ``"torchvision"``.
+        metrics : mapping of str to float, optional
+            Published results, the most important first, such as ``{"acc@1": 80.858}``.
+        classes : str, optional
+            Import path of the sequence of class names, ``"package.module:NAMES"``.
+        preprocessing : mapping, optional
+            Preprocessing of images, as for :func:`lucid.save_model`.
+        arguments : mapping, optional
+            Builder arguments that the weights need, such as ``{"num_classes": 91}``.
+        converter : str, optional
+            Name of the registered weight converter for the file.  Default: the keys are the
+            model's.
+        default : bool, default False
+            Whether ``weights="default"`` means this file.  If none is marked, the first of the
+            model is the default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid, or the plugin registers the tag twice.
+        """
+
+
+@hookspec
+def lucid_register_weights(register: RegisterWeights) -> None:
+    """Register published weight files for ``lucid weights`` and ``create_model(weights=...)``.
+
+    Called when weights are listed or looked up.  Registering fetches nothing.
+
+    Parameters
+    ----------
+    register : RegisterWeights
+        Call it once per file.
+
+    Examples
+    --------
+    ::
+
+        @lucid.hookimpl
+        def lucid_register_weights(register):
+            register(
+                "tiny_net",
+                "shapes_v1",
+                url="https://example.org/tiny_net-1f0c63ab.safetensors",
+                sha256="1f0c63ab",
+                size=98_304,
+                license="CC-BY-4.0",
+                source="tiny-plugin",
+                metrics={"acc@1": 97.1},
+                classes="tiny_plugin.classes:SHAPES",
             )
     """

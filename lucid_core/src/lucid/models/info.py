@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "DEFAULT_INPUT_SHAPE",
+    "IMPORT_PATH",
     "ModelInfo",
     "PluginInfo",
     "canonicalize_name",
@@ -21,7 +22,8 @@ __all__ = [
 
 DEFAULT_INPUT_SHAPE = (1, 3, 224, 224)
 
-_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+#: Path of an attribute of a module, ``"package.module:attribute"``.
+IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def check_fields(**fields: Any) -> dict[str, Any]:
     """
     for key in ("builder", "example_batch"):
         if (path := fields.get(key)) is not None and not (
-            isinstance(path, str) and _IMPORT_PATH.fullmatch(path)
+            isinstance(path, str) and IMPORT_PATH.fullmatch(path)
         ):
             raise ValueError(f"{key} must be 'package.module:function', got {path!r}")
     for key in ("task", "family", "summary"):

@@ -20,10 +20,12 @@
 ``identify``            find the converter that recognizes a state dict
 ``external_weights``    load and export weights with the keys of another library
 ``state_dict_file``     weight files without model metadata
+``catalog``             published weights that plugins register
 """
 
 from lucid.hints import add_hints
 from lucid.weights.atomic_file import atomic_write
+from lucid.weights.catalog import CatalogEntry, catalog_entry, list_weights
 from lucid.weights.converter import WeightConverter, load_converted, rename_key
 from lucid.weights.converter_registry import RegisteredConverter, weight_converters
 from lucid.weights.external_weights import export_state_dict, find_converter, load_external_weights
@@ -40,17 +42,20 @@ from lucid.weights.serialization import load, read_metadata, save
 from lucid.weights.state_dict_file import StateDictFile, suggest_model
 
 __all__ = [
+    "CatalogEntry",
     "IdentifiedWeights",
     "ModelMetadata",
     "RegisteredConverter",
     "StateDictFile",
     "WeightConverter",
     "atomic_write",
+    "catalog_entry",
     "export_state_dict",
     "find_converter",
     "find_saved_model",
     "has_model_metadata",
     "identify_weights",
+    "list_weights",
     "load",
     "load_converted",
     "load_external_weights",

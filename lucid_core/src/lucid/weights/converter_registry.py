@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lucid.errors import PluginError, StateDictError
 from lucid.models import zoo
 from lucid.models.discovery import Plugin, describe_error
+from lucid.models.info import IMPORT_PATH
 from lucid.weights.converter import WeightConverter
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ __all__ = [
     "plugin_converters",
     "weight_converters",
 ]
-
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def plugin_converters(plugin: Plugin) -> list[RegisteredConverter]:
         for key, text in {"name": name, "source": source, "task": task}.items():
             if not isinstance(text, str) or not text.strip() or "\n" in text:
                 raise ValueError(f"weight converter {name!r}: {key} must be text, got {text!r}")
-        if not isinstance(converter, str) or not _TARGET.fullmatch(converter):
+        if not isinstance(converter, str) or not IMPORT_PATH.fullmatch(converter):
             raise ValueError(
                 f"weight converter {name!r}: converter must be 'package.module:attribute', got "
                 f"{converter!r}"

@@ -1,0 +1,316 @@
+"""Catalog of published weights, registered by plugins."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lucid.errors import PluginError, UnknownModelError, UnknownWeightsError
+from lucid.models import model_info, zoo
+from lucid.models.discovery import Plugin, describe_error
+from lucid.models.info import IMPORT_PATH, natural_key
+from lucid.text import list_some
+
+__all__ = [
+    "DEFAULT",
+    "WEIGHT_SUFFIXES",
+    "CatalogEntry",
+    "catalog_entry",
+    "check_url",
+    "is_weight_path",
+    "list_weights",
+    "plugin_weights",
+]
+
+#: Tag of the default weights of a model.
+DEFAULT = "default"
+
+#: Suffixes of files that :func:`lucid.load` reads.
+WEIGHT_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".ckpt")
+
+_TAG = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
+_SHA256 = re.compile(r"[0-9a-f]{8,64}")
+_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """Published weights of a model.
+
+    Attributes
+    ----------
+    model : str
+        Registered name of the model.
+    tag : str
+        Name of the weights among those of the model, such as ``"imagenet1k_v2"``.
+    url : str
+        Address of the file.
+    sha256 : str
+        SHA-256 of the file in hexadecimal, or its first digits (at least 8).
+    size : int
+        Size of the file in bytes, to 0.1 percent.
+    license : str
+        License of the weights, in one line.
+    source : str
+        Publisher, such as ``"torchvision"``.
+    metrics : mapping of str to float
+        Published results by name, the most important first.
+    classes : str or None
+        Import path of the sequence of class names, ``"package.module:NAMES"``.
+    preprocessing : dict or None
+        Preprocessing of images in the format of :func:`lucid.save_model`.
+    arguments : mapping of str to Any
+        Builder arguments that the weights need.
+    converter : str or None
+        Name of the registered weight converter; None if the keys are the model's.
+    default : bool
+        Whether these are the default weights of the model.
+    origin : str
+        Distribution and version of the plugin that registers them.
+    """
+
+    model: str
+    tag: str
+    url: str
+    sha256: str
+    size: int
+    license: str
+    source: str
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
+    classes: str | None = None
+    preprocessing: dict[str, Any] | None = field(default=None, hash=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    converter: str | None = None
+    default: bool = False
+    origin: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.tag}"
+
+    @property
+    def filename(self) -> str:
+        """Name of the file in the cache and on a mirror; contains the first digits of `sha256`."""
+        name = PurePosixPath(unquote(urlsplit(self.url).path)).name
+        digits = self.sha256[:8]
+        if digits in name:
+            return name
+        stem, dot, suffix = name.rpartition(".")
+        return f"{stem}-{digits}.{suffix}" if dot else f"{name}-{digits}"
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Class names by index; imports their module."""
+        if self.classes is None:
+            return None
+        module, _, attribute = self.classes.partition(":")
+        where = f"the weights {self} of {self.origin}: classes {self.classes!r}"
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(f"{where} cannot be imported: {describe_error(error)}") from error
+        if isinstance(found, str) or not all(isinstance(name, str) for name in found):
+            raise PluginError(f"{where}: expected a sequence of str, got {found!r:.80}")
+        return tuple(found)
+
+
+def list_weights(pattern: str = "*") -> list[CatalogEntry]:
+    """List the published weights that plugins register; fetches nothing.
+
+    Parameters
+    ----------
+    pattern : str, default ``"*"``
+        Shell-style pattern of model names; an alias of a model stands for the model.
+
+    Returns
+    -------
+    list of CatalogEntry
+        Entries in natural order of models, in the order of registration for each.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> [entry.tag for entry in lucid.weights.list_weights("resnet_50")]
+    ['imagenet1k_v1', 'imagenet1k_v2']
+    """
+    if zoo.is_model(pattern):
+        pattern = model_info(pattern).name
+    entries = zoo.registry.collect(plugin_weights, "weights")
+    found = [entry for entry in entries if fnmatchcase(entry.model, pattern)]
+    return sorted(found, key=lambda entry: natural_key(entry.model))
+
+
+def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
+    """Return the published weights of a model by tag.
+
+    Parameters
+    ----------
+    model : str
+        Registered name or alias.
+    tag : str, default "default"
+        Tag in any case, such as torchvision's ``"IMAGENET1K_V2"``.
+
+    Returns
+    -------
+    CatalogEntry
+        Where the weights are and what they are.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such model.
+    UnknownWeightsError
+        If the model has no such weights; lists those that it has, or the models that have some.
+    """
+    info = model_info(model)
+    entries = [entry for entry in list_weights() if _belongs(entry, info.name)]
+    if not entries:
+        raise UnknownWeightsError(_no_weights_message(info.name, info.task))
+    wanted = tag.casefold()
+    for entry in entries:
+        if entry.tag == wanted or (wanted == DEFAULT and entry.default):
+            return entry
+    tags = ", ".join(entry.tag for entry in entries)
+    raise UnknownWeightsError(
+        f"weights: expected a tag of {info.name} ({tags}, or default) or the path of a file, got "
+        f"{tag!r}"
+    )
+
+
+def is_weight_path(weights: object) -> bool:
+    """Whether `weights` is the path of a file, not a tag: it has a separator or a known suffix."""
+    if not isinstance(weights, str):
+        return True
+    path = Path(weights)
+    return path.name != weights or path.suffix.lower() in WEIGHT_SUFFIXES
+
+
+def check_url(url: str, where: str) -> str:
+    """Return an https address, or an http address of this machine; raise ValueError for others."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return url
+    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
+        return url
+    raise ValueError(f"{where}: expected an https address, got {url}")
+
+
+def plugin_weights(plugin: Plugin) -> list[CatalogEntry]:
+    """Return the weights that one plugin registers; errors of its hook propagate."""
+    entries: list[CatalogEntry] = []
+
+    def register(
+        model: str,
+        name: str,
+        *,
+        url: str,
+        sha256: str,
+        size: int,
+        license: str,
+        source: str,
+        metrics: Mapping[str, float] | None = None,
+        classes: str | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        converter: str | None = None,
+        default: bool = False,
+    ) -> None:
+        entry = _checked(
+            CatalogEntry(
+                model,
+                name,
+                url,
+                sha256,
+                size,
+                license,
+                source,
+                MappingProxyType(dict(metrics or {})),
+                classes,
+                None if preprocessing is None else dict(preprocessing),
+                MappingProxyType(dict(arguments or {})),
+                converter,
+                default,
+                plugin.origin,
+            )
+        )
+        for other in entries:
+            if other.model == entry.model and other.tag == entry.tag:
+                raise ValueError(f"the weights {entry} are registered twice")
+            if other.model == entry.model and other.default and entry.default:
+                raise ValueError(f"{model}: expected one default, got {other.tag} and {name}")
+        entries.append(entry)
+
+    plugin.call_hook("lucid_register_weights", register=register)
+    return [_with_default(entry, entries) for entry in entries]
+
+
+def _checked(entry: CatalogEntry) -> CatalogEntry:
+    where = f"weights {entry.tag!r} of {entry.model!r}"
+    for key in ("model", "url", "license", "source"):
+        value = getattr(entry, key)
+        if not isinstance(value, str) or not value.strip() or "\n" in value:
+            raise ValueError(f"{where}: {key} must be one line of text, got {value!r}")
+    if not isinstance(entry.tag, str) or not _TAG.fullmatch(entry.tag) or entry.tag == DEFAULT:
+        raise ValueError(
+            f"{where}: name must be lower case such as 'imagenet1k_v2', and not 'default', got "
+            f"{entry.tag!r}"
+        )
+    if not isinstance(entry.sha256, str) or not _SHA256.fullmatch(entry.sha256):
+        raise ValueError(
+            f"{where}: sha256 must be 64 hexadecimal digits in lower case, or the first 8 or more, "
+            f"got {entry.sha256!r}"
+        )
+    if isinstance(entry.size, bool) or not isinstance(entry.size, int) or entry.size < 1:
+        raise ValueError(f"{where}: size must be a positive number of bytes, got {entry.size!r}")
+    if entry.classes is not None and not IMPORT_PATH.fullmatch(entry.classes):
+        raise ValueError(
+            f"{where}: classes must be 'package.module:attribute', got {entry.classes!r}"
+        )
+    for name, value in entry.metrics.items():
+        if (
+            not isinstance(name, str)
+            or isinstance(value, bool)
+            or not isinstance(value, int | float)
+        ):
+            raise ValueError(f"{where}: metrics must map names to numbers, got {name!r}: {value!r}")
+    check_url(entry.url, f"{where}, url")
+    if not PurePosixPath(urlsplit(entry.url).path).name:
+        raise ValueError(f"{where}: url must end in a file name, got {entry.url}")
+    return entry
+
+
+def _with_default(entry: CatalogEntry, entries: Sequence[CatalogEntry]) -> CatalogEntry:
+    """Mark the first entry of a model as default if none is marked."""
+    from dataclasses import replace
+
+    own = [other for other in entries if other.model == entry.model]
+    if own[0] is entry and not any(other.default for other in own):
+        return replace(entry, default=True)
+    return entry
+
+
+def _belongs(entry: CatalogEntry, model: str) -> bool:
+    if entry.model == model:
+        return True
+    try:
+        return model_info(entry.model).name == model
+    except (UnknownModelError, PluginError):
+        return False
+
+
+def _no_weights_message(name: str, task: str) -> str:
+    having = list(dict.fromkeys(entry.model for entry in list_weights()))
+    same = [model for model in having if zoo.is_model(model) and model_info(model).task == task]
+    if not same:
+        known = "no plugin registers weights for this task"
+    else:
+        known = f"models with weights: {list_some(same, 20, quote=False)}"
+    return (
+        f"no published weights for {name}; pass the path of a file, or see lucid weights; {known}"
+    )
