@@ -142,6 +142,41 @@ def test_stale_pages_are_removed_and_unchanged_pages_kept(site):
     assert (pages / "small_net.rst").stat().st_mtime_ns == stamp
 
 
+WEIGHTS = """
+    @lucid.hookimpl
+    def lucid_register_weights(register):
+        register("{name}", "shapes_v1", url="https://example.org/shapes.npz", sha256="0f" * 4,
+                 size=2**20, license="MIT", source="toy")
+"""
+
+
+def test_weights_have_a_table_and_are_on_the_page_of_their_model(site):
+    index = (site.docs / "index.rst").read_text()
+    (site.docs / "index.rst").write_text(f"{index}\n.. lucid-weights::\n")
+    site.add("toy-valid", VALID, name="small_net", hook=HOOK + WEIGHTS)
+    other = VALID.replace("small_net", "other_net")
+    # Not documented, and registers weights of a model that is.
+    hook = HOOK + WEIGHTS.replace("{name}", "small_net").replace("shapes_v1", "others_v1")
+    site.add("toy-other", other, name="other_net", hook=hook)
+    code, _, errors = site.build("-W", "-j", "2")
+    assert (code, errors) == (0, "")
+    assert "shapes_v1" in site.html("small_net")
+    page = (site.folder / "out" / "index.html").read_text(encoding="utf-8")
+    table = page.partition("lucid-weights")[2].partition("</table>")[0]
+    assert 'href="models/small_net.html"' in table
+    assert 'href="https://example.org/shapes.npz"' in table
+    assert "others_v1" not in page
+
+
+def test_invalid_weights_are_reported_with_plugin(site):
+    hook = HOOK + WEIGHTS.replace("2**20", "0")
+    site.add("toy-broken", VALID, name="small_net", hook=hook)
+    code, output, errors = site.build("-W")
+    assert (code, errors) == (0, "")
+    assert "plugin toy-broken 1.0: its weights: ValueError: " in output
+    assert "Published weights" not in site.html("small_net")
+
+
 BROKEN = {
     "does not import": ("import nowhere_to_be_found\n", "nowhere_to_be_found"),
     "raises when built": (

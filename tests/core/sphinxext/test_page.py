@@ -10,6 +10,7 @@ from lucid.models import ModelInfo
 from lucid.sphinxext.docstring import parse
 from lucid.sphinxext.page import ModelFacts, collect_facts, failure_page, model_page, page_name
 from lucid.sphinxext.table import Row, index_page
+from lucid.weights import CatalogEntry
 
 DOC = """A detector.
 
@@ -121,6 +122,22 @@ def test_multiply_adds_are_hidden_if_not_counted():
     page = model_page(dataclasses.replace(facts(), multiply_adds=None))
     assert "**Multiply-adds**" not in page
     assert "**Plugin**: toy 1.0" in page
+
+
+def test_published_weights_are_shown_with_their_first_metric():
+    weights = [
+        CatalogEntry(
+            "tiny", tag, f"https://example.org/{tag}.npz", "0" * 64, 9, "MIT", "toy", metrics,
+            default=default,
+        )
+        for tag, metrics, default in (
+            ("v2", {"box mAP": 37.0, "AP50": 58.1}, True),
+            ("v1", {}, False),
+        )
+    ]  # fmt: skip
+    page = model_page(dataclasses.replace(facts(), weights=tuple(weights)))
+    assert "\n| **Published weights**: ``v2`` (default, box mAP 37.0); ``v1``\n" in page
+    assert "**Published weights**" not in model_page(facts())
 
 
 def test_collect_facts_builds_model(environment):

@@ -1,4 +1,4 @@
-"""Sphinx extension: a page per registered model and family, and a table of all models.
+"""Sphinx extension: a page per registered model and family, tables of models and weights.
 
 Add it next to autodoc in ``conf.py``, for all models or those of your plugin::
 
@@ -8,6 +8,9 @@ Add it next to autodoc in ``conf.py``, for all models or those of your plugin::
 
 and add ``models/index`` to a ``toctree``.  The pages are generated at the start of the build
 from the installed code: counts from the models, text from the docstrings of the builders.
+
+The directive ``.. lucid-weights::`` is a table of the published weights that the plugins register
+(in Markdown, inside an ``eval-rst`` block).
 
 Configuration
 -------------
@@ -53,6 +56,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         Metadata of the extension: version, and support of parallel builds.
     """
     from lucid.sphinxext.build import ModelPages
+    from lucid.sphinxext.weights import WeightsTable
 
     app.setup_extension("sphinx.ext.autodoc")
     app.add_config_value("lucid_models_dir", "models", "env", types=frozenset({str}))
@@ -60,6 +64,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("lucid_models_strict", [], "env", types=frozenset({list, tuple}))
     app.add_config_value("lucid_models_multiply_adds", True, "env", types=frozenset({bool}))
     app.add_config_value("lucid_models_template", None, "env", types=frozenset({str}))
+    app.add_directive("lucid-weights", WeightsTable)
     pages = ModelPages()
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", pages.write)

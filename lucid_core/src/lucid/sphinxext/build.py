@@ -18,12 +18,14 @@ from lucid.sphinxext.page import ModelFacts, collect_facts, failure_page, page_n
 from lucid.sphinxext.plugin_warnings import PluginWarnings
 from lucid.sphinxext.table import Row, index_page
 from lucid.sphinxext.template import model_template
+from lucid.sphinxext.weights import collect_weights
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
     from lucid.models import ModelInfo
+    from lucid.weights import CatalogEntry
 
 __all__ = ["ModelPages"]
 
@@ -50,6 +52,10 @@ class ModelPages:
         for info in infos:
             plugin_warnings.add_page(page_name(info), info.source, info.version or "")
         plugin_warnings.install()
+        weights, failed = collect_weights(app.config.lucid_models_plugins)
+        for plugin, message in failed:
+            owner = plugin.entry_point
+            plugin_warnings.report(owner.distribution, owner.version, f"its weights: {message}")
         template = model_template(app)
         families = family_pages(info.family for info in infos)
         members: dict[str, list[Member]] = {family: [] for family in families}
@@ -58,7 +64,9 @@ class ModelPages:
         for info in status_iterator(
             infos, "building models... ", length=len(infos), stringify_func=lambda i: i.name
         ):
-            facts = _facts(info, plugin_warnings, bool(app.config.lucid_models_multiply_adds))
+            facts = _facts(
+                info, plugin_warnings, bool(app.config.lucid_models_multiply_adds), weights
+            )
             built = facts if isinstance(facts, ModelFacts) else None
             if built:
                 self.names.add(info.name)
@@ -123,11 +131,14 @@ def _infos(app: Sphinx, plugin_warnings: PluginWarnings) -> list[ModelInfo]:
 
 
 def _facts(
-    info: ModelInfo, plugin_warnings: PluginWarnings, multiply_adds: bool
+    info: ModelInfo,
+    plugin_warnings: PluginWarnings,
+    multiply_adds: bool,
+    weights: Sequence[CatalogEntry],
 ) -> ModelFacts | str:
     """Return the data of a model's page, or the text of an error page."""
     try:
-        return collect_facts(info, multiply_adds=multiply_adds)
+        return collect_facts(info, multiply_adds=multiply_adds, weights=weights)
     except Exception as error:  # errors in plugins must not end the build
         text = f"{type(error).__name__}: {error}"
     plugin_warnings.report(info.source, info.version or "", f"model {info.name}: {text}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from lucid.sphinxext.signature import signature_source
 
 if TYPE_CHECKING:
     from lucid.models import ModelInfo
+    from lucid.weights import CatalogEntry
 
 __all__ = ["ModelFacts", "collect_facts", "failure_page", "model_page", "page_name", "page_parts"]
 
@@ -40,6 +41,8 @@ class ModelFacts:
         arguments.
     multiply_adds : int or None
         Multiply-adds at the registered input shape; None if not counted.
+    weights : tuple of CatalogEntry
+        Published weights of the model.
     """
 
     info: ModelInfo
@@ -48,13 +51,17 @@ class ModelFacts:
     parameters: int
     distinct_parameters: int
     multiply_adds: int | None = None
+    weights: tuple[CatalogEntry, ...] = ()
 
 
-def collect_facts(info: ModelInfo, *, multiply_adds: bool = True) -> ModelFacts:
+def collect_facts(
+    info: ModelInfo, *, multiply_adds: bool = True, weights: Sequence[CatalogEntry] = ()
+) -> ModelFacts:
     """Build a registered model and collect the data of its page.
 
-    `multiply_adds` runs the model once at its registered input shape.  Raises ValueError if the
-    number of parameters is not ``total_parameters``; exceptions of the builder propagate.
+    `multiply_adds` runs the model once at its registered input shape; those of `weights` that
+    belong to the model are kept.  Raises ValueError if the number of parameters is not
+    ``total_parameters``; exceptions of the builder propagate.
     """
     import lucid.models
 
@@ -75,6 +82,7 @@ def collect_facts(info: ModelInfo, *, multiply_adds: bool = True) -> ModelFacts:
         parameters=model.parameter_size,
         distinct_parameters=model.distinct_parameter_size,
         multiply_adds=count,
+        weights=tuple(entry for entry in weights if entry.model in (info.name, *info.aliases)),
     )
 
 
@@ -170,7 +178,16 @@ def _facts_line(facts: ModelFacts) -> str:
     if info.aliases:
         names = ", ".join(f"``{alias}``" for alias in info.aliases)
         items.append(f"**Aliases**: {names}")
+    if facts.weights:
+        items.append(f"**Published weights**: {'; '.join(map(_weights, facts.weights))}")
     return "\n".join(f"| {item}" for item in items)
+
+
+def _weights(entry: CatalogEntry) -> str:
+    """Return tag and first metric, with a mark if the weights are the default."""
+    first = [f"{escape(name)} {value}" for name, value in entry.metrics.items()][:1]
+    notes = ", ".join(["default"] * entry.default + first)
+    return f"``{entry.tag}`` ({notes})" if notes else f"``{entry.tag}``"
 
 
 def _function(info: ModelInfo) -> str:
