@@ -156,5 +156,5 @@ def lucid_register_weights(register: RegisterWeights) -> None:
             metrics={"box mAP": box_map},
             classes="lucid_models_detection.data.coco:COCO_CLASSES",
             arguments={"num_classes": 91, "norm_eps": 0.0, **torchvision_config(family)},
-            converter=f"torchvision-{family.replace('_', '-')}",
+            converter=f"torchvision-{family}",
         )
