@@ -1,4 +1,4 @@
-"""Both plugins pass the plugin checks, here with one model of each.
+"""Both plugins pass the plugin checks, here with one model of each and all published weights.
 
 All of their models pass through it in a session of their own: ``nox -s kit``.
 """
@@ -15,10 +15,21 @@ CHECKS = [
     *checks("lucid-models-detection", "faster_rcnn_resnet_18_fpn"),
     *checks("lucid-models-detection", "retinanet_resnet_18_fpn"),
 ]
+WEIGHTS = [
+    check
+    for distribution in ("lucid-models-classification", "lucid-models-detection")
+    for check in checks(distribution)
+    if check.name.startswith("weights-")
+]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=str)
 def test_conformance(check: Check) -> None:
+    check.run()
+
+
+@pytest.mark.parametrize("check", WEIGHTS, ids=str)
+def test_published_weights_fit_their_models(check: Check, cheap_weights) -> None:
     check.run()
 
 

@@ -153,6 +153,11 @@ def test_distribution_without_plugin_is_rejected(environment, monkeypatch, tmp_p
             "    register('w', __name__ + ':own', source='s', task='t', models=['net'])",
             "weight converter 'w' of toy 1.0 .*'net', which is not registered",
         ),
+        (
+            "weights",
+            "register('net', 'v1', url='x', sha256='', size=1, license='MIT', source='s')",
+            r"lucid_register_weights\(\) raised ValueError: weights 'v1' of 'net': sha256",
+        ),
     ],
 )
 def test_failing_hook_fails(environment, hook, body, problem) -> None:

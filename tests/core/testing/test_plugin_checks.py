@@ -92,6 +92,26 @@ def lucid_register_model_checks(register):
         checks("toy")
 
 
+def test_checks_of_published_weights(toy, environment) -> None:
+    environment.add("another", plugin=WEIGHTS, entry_point="another")
+    toy(plugin=WEIGHTS)
+    names = ["net-weights-v1", "net-weights-v2", "other-weights-v1"]
+    assert [str(check) for check in checks("toy")[12:]] == names
+    assert [str(check) for check in checks("toy", "n*")[12:]] == names[:2]
+    assert [str(check) for check in checks("another")[4:]] == names
+
+
+WEIGHTS = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_weights(register):
+    for model, tag in (("net", "v1"), ("net", "v2"), ("other", "v1")):
+        url = "https://example.org/net.npz"
+        register(model, tag, url=url, sha256="0" * 64, size=1, license="MIT", source="toy")
+"""
+
+
 TWICE = """
 import lucid
 

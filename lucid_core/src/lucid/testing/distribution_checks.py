@@ -166,6 +166,7 @@ def _run_hooks(plugin: Plugin) -> None:
     import click
 
     from lucid.data.checkers import plugin_checkers
+    from lucid.weights.catalog import plugin_weights
 
     hooks: dict[str, Callable[[Plugin], object]] = {
         "lucid_register_commands": lambda plugin: plugin.call_hook(
@@ -174,6 +175,7 @@ def _run_hooks(plugin: Plugin) -> None:
         "lucid_register_data_checkers": plugin_checkers,
         "lucid_register_model_checks": registered_model_checks,
         "lucid_register_weight_converters": _check_converters,
+        "lucid_register_weights": plugin_weights,
     }
     for name, hook in hooks.items():
         with wrap_errors(f"{name}()", "correct the hook or the objects that it registers"):

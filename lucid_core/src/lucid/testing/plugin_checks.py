@@ -10,9 +10,10 @@ In the tests of a plugin, one test per model and check::
         check.run()
 
 ``lucid check-plugin lucid-models-mine`` runs the same checks and prints a table.  Each check is
-also a function of the name of the distribution or of a :class:`ModelUnderTest`.  It raises
-:class:`CheckError` if the plugin fails, :class:`CheckNotRunError` if it needs a model that cannot
-be built, and :class:`lucid.PluginError` if the distribution has no plugin.
+also a function of the name of the distribution, of a :class:`ModelUnderTest` or of a
+:class:`lucid.weights.CatalogEntry`.  It raises :class:`CheckError` if the plugin fails,
+:class:`CheckNotRunError` if it needs a model that cannot be built, and :class:`lucid.PluginError`
+if the distribution has no plugin.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Literal
 
@@ -47,6 +49,8 @@ from lucid.testing.model_checks import (
 from lucid.testing.protocol_check import check_protocol
 from lucid.testing.tested_model import CheckError, CheckNotRunError, ModelUnderTest
 from lucid.testing.training_check import check_training_step
+from lucid.testing.weights_check import check_weights
+from lucid.weights import list_weights
 
 __all__ = [
     "Check",
@@ -66,6 +70,7 @@ __all__ = [
     "check_seed",
     "check_state_dict",
     "check_training_step",
+    "check_weights",
     "checks",
     "checks_for_task",
     "run_checks",
@@ -157,9 +162,10 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
     Returns
     -------
     list of Check
-        Checks of the distribution, then of each model.  Run them in this order: each model is
-        built once and dropped after its last check.  If the plugin cannot be loaded, only the
-        checks of the distribution.
+        Checks of the distribution, then of each model, then of the published weights of these
+        models that the distribution registers.  Run them in this order: each model is built once
+        and dropped after its last check.  If the plugin cannot be loaded, only the checks of the
+        distribution.
 
     Raises
     ------
@@ -188,6 +194,17 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
             Check(check, model, _description(function), partial(function, tested))
             for check, function in model_checks.items()
         ]
+    origins = {f"{plugin.distribution} {plugin.version}" for plugin in plugins}
+    found += [
+        Check(
+            f"weights-{entry.tag}",
+            entry.model,
+            _description(check_weights),
+            partial(check_weights, entry),
+        )
+        for entry in list_weights()
+        if entry.origin in origins and any(fnmatchcase(entry.model, p) for p in patterns)
+    ]
     return found
 
 
