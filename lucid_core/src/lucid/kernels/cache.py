@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Store", "cache_folder"]
+__all__ = ["Store", "cache_folder", "user_cache_folder"]
 
 # Fingerprints kept besides the current one: other versions, other processors on a shared home.
 _OTHER_FINGERPRINTS = 7
@@ -49,6 +49,17 @@ def cache_folder() -> Path:
         return Path(own).expanduser().absolute()
     if numba := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(numba).expanduser().absolute() / "lucid"
+    return user_cache_folder()
+
+
+def user_cache_folder() -> Path:
+    """Return Lucid's folder in the user's cache folder, which need not exist.
+
+    Raises
+    ------
+    OSError
+        If the user has no home.
+    """
     if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
         return Path(local) / "lucid" / "cache"
     if sys.platform not in ("win32", "darwin"):

@@ -21,6 +21,7 @@
 ``external_weights``    load and export weights with the keys of another library
 ``state_dict_file``     weight files without model metadata
 ``catalog``             published weights that plugins register
+``download``            verified downloads of published weights
 """
 
 from lucid.hints import add_hints
@@ -28,6 +29,7 @@ from lucid.weights.atomic_file import atomic_write
 from lucid.weights.catalog import CatalogEntry, catalog_entry, list_weights
 from lucid.weights.converter import WeightConverter, load_converted, rename_key
 from lucid.weights.converter_registry import RegisteredConverter, weight_converters
+from lucid.weights.download import fetch
 from lucid.weights.external_weights import export_state_dict, find_converter, load_external_weights
 from lucid.weights.identify import IdentifiedWeights, identify_weights
 from lucid.weights.key_prefixes import rename_state_dict, strip_prefix
@@ -51,6 +53,7 @@ __all__ = [
     "atomic_write",
     "catalog_entry",
     "export_state_dict",
+    "fetch",
     "find_converter",
     "find_saved_model",
     "has_model_metadata",

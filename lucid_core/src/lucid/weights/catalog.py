@@ -20,6 +20,7 @@ from lucid.text import list_some
 
 __all__ = [
     "DEFAULT",
+    "LOOPBACK_HOSTS",
     "WEIGHT_SUFFIXES",
     "CatalogEntry",
     "catalog_entry",
@@ -37,7 +38,9 @@ WEIGHT_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".ckpt")
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9_.+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{8,64}")
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+#: Host names of this machine, to which http is allowed.
+LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def check_url(url: str, where: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return url
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
+    if parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS:
         return url
     raise ValueError(f"{where}: expected an https address, got {url}")
 

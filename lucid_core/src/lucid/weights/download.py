@@ -1,0 +1,444 @@
+"""Verified downloads of published weights into one folder.
+
+==========================  =====================================================================
+variable                    meaning
+==========================  =====================================================================
+``LUCID_HOME``              folder of Lucid's files, with weights in ``weights``; default: Lucid's
+                            folder in the user's cache
+``LUCID_OFFLINE``           ``1`` never uses the network
+``LUCID_WEIGHTS_MIRROR``    https address or folder that has the files by their names in the cache,
+                            used instead of the published addresses
+==========================  =====================================================================
+
+Proxies and certificates are those of requests (``HTTPS_PROXY``, ``NO_PROXY``,
+``REQUESTS_CA_BUNDLE``).
+"""
+
+# pooch needs whole digests, of which torchvision publishes the first eight digits, has no lock
+# between processes and follows redirects to http; huggingface_hub serves one host only.
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urljoin, urlsplit
+
+from lucid.errors import WeightsDownloadError
+from lucid.kernels.cache import user_cache_folder
+from lucid.weights.atomic_file import atomic_write
+from lucid.weights.catalog import (
+    DEFAULT,
+    LOOPBACK_HOSTS,
+    CatalogEntry,
+    catalog_entry,
+    check_url,
+)
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = [
+    "cached_path",
+    "fetch",
+    "fetch_entry",
+    "remove_entry",
+    "verify_entry",
+    "weights_folder",
+]
+
+_MIRROR = "LUCID_WEIGHTS_MIRROR"
+#: Seconds before the second and the third attempt.
+_WAITS = (1.0, 4.0)
+#: Longest wait in seconds that a server can ask for.
+_LONGEST_WAIT = 30
+#: Seconds to connect, and without a byte of the answer.
+_TIMEOUTS = (10.0, 30.0)
+_MAX_REDIRECTS = 10
+_CHUNK = 2**20
+#: Relative tolerance of the length; the digest decides.
+_LENGTH_TOLERANCE = 0.01
+#: Errors of file systems without locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def fetch(model: str, tag: str = DEFAULT) -> Path:
+    """Return the path of published weights, downloaded if they are not cached.
+
+    Parameters
+    ----------
+    model : str
+        Registered name or alias.
+    tag : str, default "default"
+        Tag of the weights, as listed by :func:`list_weights`.
+
+    Returns
+    -------
+    pathlib.Path
+        File in the cache whose SHA-256 was checked in this call.
+
+    Raises
+    ------
+    UnknownModelError, UnknownWeightsError
+        If there is no such model, or it has no such weights.
+    WeightsDownloadError
+        If the file is not cached and cannot be fetched.
+    """
+    return fetch_entry(catalog_entry(model, tag))
+
+
+def fetch_entry(entry: CatalogEntry) -> Path:
+    """Return the path of the weights of a catalog entry; see :func:`fetch`.
+
+    A damaged file in the cache is replaced: only its digest identifies it, so nothing else can be
+    lost.
+    """
+    path = cached_path(entry)
+    try:
+        cached = verify_entry(entry)
+        if cached:
+            return path
+        source = _find_source(entry, path, cached)
+        with _lock(path):
+            cached = verify_entry(entry)  # another process may have fetched it meanwhile
+            if not cached:
+                _print_start(entry, source, replaced=cached is False)
+                if isinstance(source, Path):
+                    _copy(entry, source)
+                else:
+                    _download(entry, source)
+    except WeightsDownloadError:
+        raise
+    except OSError as error:
+        raise _file_error(entry, path, error) from error
+    return path
+
+
+def verify_entry(entry: CatalogEntry) -> bool | None:
+    """Return whether the cached file has the digest of its entry; None if it is not cached."""
+    try:
+        with open(cached_path(entry), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    return digest.startswith(entry.sha256)
+
+
+def remove_entry(entry: CatalogEntry) -> bool:
+    """Remove the cached file of an entry; return whether there was one."""
+    try:
+        cached_path(entry).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def cached_path(entry: CatalogEntry) -> Path:
+    """Return the path of the cached file of an entry, which need not exist."""
+    return weights_folder() / entry.filename
+
+
+def weights_folder() -> Path:
+    """Return the folder of fetched weights, which need not exist.
+
+    Raises
+    ------
+    WeightsDownloadError
+        If ``LUCID_HOME`` is not set and the user has no home.
+    """
+    if home := os.environ.get("LUCID_HOME"):
+        return Path(home).expanduser().absolute() / "weights"
+    try:
+        return user_cache_folder() / "weights"
+    except OSError as error:
+        raise WeightsDownloadError(f"{error}; set LUCID_HOME to a folder") from error
+
+
+# --- source ---------------------------------------------------------------------------------------
+
+
+def _find_source(entry: CatalogEntry, path: Path, cached: bool | None) -> str | Path:
+    """Return the address or, from a mirror folder, the file to fetch from."""
+    mirror = os.environ.get(_MIRROR, "").strip()
+    if mirror and "://" not in mirror:
+        folder = Path(mirror).expanduser().absolute()
+        if not folder.is_dir():
+            raise WeightsDownloadError(
+                f"{_MIRROR}: expected an https address or an existing folder, got {mirror}"
+            )
+        return folder / entry.filename
+    if os.environ.get("LUCID_OFFLINE", "").strip().lower() not in ("", "0", "false"):
+        state = "not cached" if cached is None else "damaged (wrong SHA-256)"
+        raise WeightsDownloadError(
+            f"{path}: {state}, and LUCID_OFFLINE forbids the download; run lucid weights fetch "
+            f"{entry} on a machine with a network and copy {path.name} from there into "
+            f"{path.parent}"
+        )
+    if not mirror:
+        return entry.url
+    try:
+        check_url(mirror, _MIRROR)
+        if urlsplit(mirror).query or urlsplit(mirror).fragment:
+            raise ValueError("a file name cannot be appended")
+    except ValueError:
+        raise WeightsDownloadError(
+            f"{_MIRROR}: expected an https address without query, or a folder, got "
+            f"{_printable(mirror)}"
+        ) from None
+    return f"{mirror.rstrip('/')}/{quote(entry.filename)}"
+
+
+def _printable(source: str | Path) -> str:
+    """Return a source without password and query, which may hold secrets."""
+    if isinstance(source, Path):
+        return str(source)
+    address, _, _ = source.partition("?")
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK_HOSTS
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class _TemporaryError(WeightsDownloadError):
+    """Failure that may pass; `wait` is the least number of seconds to the next attempt."""
+
+    wait = 0
+
+
+def _failure(
+    entry: CatalogEntry,
+    source: str | Path,
+    problem: str,
+    remedy: str = "",
+    kind: type[WeightsDownloadError] = WeightsDownloadError,
+) -> WeightsDownloadError:
+    if not remedy and source == entry.url:
+        remedy = f"set {_MIRROR}, or copy the file from elsewhere to {cached_path(entry)}"
+    elif not remedy:
+        remedy = f"put the published {entry.filename} there, or unset {_MIRROR}"
+    return kind(f"{_printable(source)}: {problem}; {remedy}")
+
+
+def _file_error(entry: CatalogEntry, path: Path, error: OSError) -> WeightsDownloadError:
+    """Return the error of a file operation in the cache."""
+    where = error.filename or path
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = f"free {_megabytes(entry.size)}, or set LUCID_HOME to a folder on another disk"
+    else:
+        remedy = "set LUCID_HOME to a folder that you can read and write"
+    failure = WeightsDownloadError(f"{where}: {error.strerror or error}; {remedy}")
+    failure.errno = error.errno
+    return failure
+
+
+def _network_error(
+    entry: CatalogEntry, url: str, error: requests.RequestException
+) -> WeightsDownloadError:
+    from requests import exceptions
+
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        remedy = "set REQUESTS_CA_BUNDLE to the certificates of your network"
+        return _failure(entry, url, "the certificate of the server is not trusted", remedy)
+    if isinstance(error, exceptions.ChunkedEncodingError):
+        problem = "the connection broke off"
+    elif isinstance(error, exceptions.Timeout) or "timed out" in str(error):
+        problem = "timed out"
+    elif isinstance(error, exceptions.ConnectionError):
+        problem = f"cannot connect: {_reason(error)}"
+    else:
+        return _failure(entry, url, str(error))
+    path = cached_path(entry)
+    remedy = f"check the network and HTTPS_PROXY, or copy the file from elsewhere to {path}"
+    return _failure(entry, url, problem, remedy, _TemporaryError)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the message of the system's error that caused an error of requests."""
+    reason, cause = str(error), error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError):
+            reason = cause.strerror or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return reason
+
+
+# --- transfer -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Lock a file of the cache between processes; the system releases the lock of a dead one."""
+    from filelock import FileLock, Timeout
+
+    folder = path.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{path.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _print(f"waiting for another process that fetches {path.name}")
+        lock.acquire()
+    except NotImplementedError:
+        pass  # see below; the error of older versions of filelock
+    except OSError as error:
+        # Without a lock, two processes may both download; the file is replaced atomically anyway.
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _copy(entry: CatalogEntry, source: Path) -> None:
+    try:
+        file = open(source, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise _failure(entry, source, error.strerror or str(error)) from error
+    with file:
+        _write(entry, source, iter(lambda: file.read(_CHUNK), b""))
+
+
+def _download(entry: CatalogEntry, url: str) -> None:
+    import requests
+
+    for wait in (*_WAITS, None):
+        try:
+            with _open(entry, url) as response:
+                _check_response(entry, url, response)
+                _write(entry, url, response.iter_content(_CHUNK))
+            return
+        except requests.RequestException as error:
+            failure = _network_error(entry, url, error)
+            cause: BaseException = error
+        except _TemporaryError as error:
+            failure = cause = error
+        if wait is None or not isinstance(failure, _TemporaryError):
+            raise WeightsDownloadError(str(failure)) from cause
+        time.sleep(max(wait, failure.wait))
+
+
+@contextmanager
+def _open(entry: CatalogEntry, url: str) -> Iterator[requests.Response]:
+    """Send a request and follow redirects, each to https."""
+    import requests
+
+    with requests.Session() as session:
+
+        def check_redirect(response: requests.Response, **kwargs: object) -> None:
+            location = session.get_redirect_target(response)
+            if location is None:
+                return
+            try:
+                target = _redirect_target(response.url, location)
+            except ValueError as error:
+                raise _failure(entry, url, str(error)) from None
+            session.trust_env = not _is_loopback(target)
+
+        session.max_redirects = _MAX_REDIRECTS
+        session.trust_env = not _is_loopback(url)  # a proxy cannot reach our loopback interface
+        session.hooks["response"].append(check_redirect)
+        session.headers["Accept-Encoding"] = (
+            "identity"  # else the length is that of compressed data
+        )
+        with session.get(url, stream=True, timeout=_TIMEOUTS) as response:
+            yield response
+
+
+def _redirect_target(address: str, location: str) -> str:
+    """Return the absolute address of a redirect; raise ValueError if it must not be followed."""
+    target = urljoin(address, location)
+    check_url(target, f"redirected to {_printable(target)}")
+    if _is_loopback(target) and not _is_loopback(address):
+        raise ValueError(f"redirected to {_printable(target)}: expected no address of this machine")
+    return target
+
+
+def _check_response(entry: CatalogEntry, url: str, response: requests.Response) -> None:
+    """Refuse an answer before its body is read."""
+    status = f"{response.status_code} {response.reason}".strip()
+    if response.status_code == 429 or response.status_code >= 500:
+        failure = _failure(entry, url, f"the server answered {status}", "", _TemporaryError)
+        wait = response.headers.get("Retry-After", "")
+        if isinstance(failure, _TemporaryError) and wait.isdecimal():
+            failure.wait = min(int(wait), _LONGEST_WAIT)
+        raise failure
+    if response.status_code != 200:
+        raise _failure(entry, url, f"the server answered {status}")
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise _failure(entry, url, "expected a weight file, got an HTML page")
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal():
+        _check_length(entry, url, int(length))
+
+
+def _check_length(entry: CatalogEntry, source: str | Path, length: int) -> None:
+    if abs(length - entry.size) > entry.size * _LENGTH_TOLERANCE:
+        problem = f"expected {entry.size:,} bytes, got {length:,}"
+        raise _failure(entry, source, problem)
+
+
+def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> None:
+    """Write the file under its final name if length and digest are right."""
+    from tqdm import tqdm
+
+    digest, length = hashlib.sha256(), 0
+    with (
+        atomic_write(cached_path(entry)) as file,
+        tqdm(
+            total=entry.size,
+            desc=entry.filename,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=not _on_terminal(),
+        ) as bar,
+    ):
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            length += len(chunk)
+            bar.update(len(chunk))
+            if length > entry.size * (1 + _LENGTH_TOLERANCE):  # may never end
+                break
+        _check_length(entry, source, length)
+        found = digest.hexdigest()
+        if not found.startswith(entry.sha256):
+            problem = f"expected SHA-256 {entry.sha256}, got {found[: len(entry.sha256)]}"
+            raise _failure(entry, source, problem)
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def _print_start(entry: CatalogEntry, source: str | Path, replaced: bool) -> None:
+    where = source.parent if isinstance(source, Path) else urlsplit(source).hostname
+    verb = "replacing the damaged" if replaced else "fetching"
+    _print(
+        f"{verb} {entry.filename} ({entry}, {_megabytes(entry.size)}, {entry.license}) from {where}"
+    )
+
+
+def _print(line: str) -> None:
+    if sys.stderr is not None:  # it is None without a console
+        print(line, file=sys.stderr, flush=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
