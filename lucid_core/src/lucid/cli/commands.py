@@ -14,6 +14,7 @@ from lucid.cli.group import LucidGroup
 from lucid.cli.new_plugin import new_plugin
 from lucid.cli.output import json_option, write_json, write_table
 from lucid.cli.warmup import warmup
+from lucid.cli.weights import tag_label, weights
 from lucid.errors import PluginWarning
 
 __all__ = ["cli"]
@@ -99,6 +100,9 @@ def info(name: str, as_json: bool) -> None:
     if as_json:
         write_json(dataclasses.asdict(found))
         return
+    from lucid.weights import list_weights
+
+    tags = [tag_label(entry) for entry in list_weights(found.name)]
     origin = found.origin if found.distribution else f"registered in {found.source}"
     write_table(
         [
@@ -111,6 +115,7 @@ def info(name: str, as_json: bool) -> None:
             ("input shape", str(found.input_shape)),
             ("builder", found.builder),
             ("plugin", origin),
+            *([("weights", ", ".join(tags))] if tags else ()),
         ]
     )
 
@@ -174,6 +179,7 @@ def _count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
+cli.add_command(weights)
 cli.add_command(check_data)
 cli.add_command(warmup)
 cli.add_command(new_plugin)

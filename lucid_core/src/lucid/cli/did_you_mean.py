@@ -18,11 +18,12 @@ __all__ = ["did_you_mean", "suggest_command", "suggest_option"]
 
 Command = TypeVar("Command", bound=click.Command)
 
-#: Lucid's commands, with their names in other tools.
+#: Lucid's commands, and commands of its groups, with their names in other tools.
 _COMMANDS = {
     "models": ("list", "ls", "list-models", "zoo"),
     "info": ("show", "describe"),
     "plugins": ("list-plugins", "doctor"),
+    "weights fetch": ("download", "pull", "fetch"),
     "warmup": ("compile", "warm-up", "jit"),
     "new-plugin": ("init", "new", "create-plugin"),
     "check-plugin": ("check", "lint"),
@@ -144,9 +145,10 @@ def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> 
     usual = name.lower().replace("_", "-")
     if usual in ("help", "version"):
         return f"; did you mean --{usual}?"
+    nested = [known for known in _COMMANDS if " " in known and known.split()[0] in commands]
     picks = [
         known
-        for known, command in commands.items()
+        for known, command in {**dict.fromkeys(nested), **commands}.items()
         if usual in _COMMANDS.get(known, ())
         or (command is not None and usual in _of_command.get(command, _Spellings()).names)
         or known == usual

@@ -55,7 +55,8 @@ def _check_arguments(command: click.Command, parent: click.Context, args: list[s
     click would silently use the last of two values, and turn an empty path (an unset shell
     variable) into the current directory.
     """
-    with click.Context(command, info_name=command.name, parent=parent) as ctx:
+    settings = command.context_settings
+    with click.Context(command, info_name=command.name, parent=parent, **settings) as ctx:
         values, _, order = command.make_parser(ctx).parse_args(list(args))
         repeated = Counter(order)
         for parameter in command.get_params(ctx):
