@@ -214,21 +214,17 @@ def _is_loopback(url: str) -> bool:
 class _TemporaryError(WeightsDownloadError):
     """Failure that may pass; `wait` is the least number of seconds to the next attempt."""
 
-    wait = 0
+    def __init__(self, message: str, wait: int = 0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
-def _failure(
-    entry: CatalogEntry,
-    source: str | Path,
-    problem: str,
-    remedy: str = "",
-    kind: type[WeightsDownloadError] = WeightsDownloadError,
-) -> WeightsDownloadError:
+def _message(entry: CatalogEntry, source: str | Path, problem: str, remedy: str = "") -> str:
     if not remedy and source == entry.url:
         remedy = f"set {_MIRROR}, or copy the file from elsewhere to {cached_path(entry)}"
     elif not remedy:
         remedy = f"put the published {entry.filename} there, or unset {_MIRROR}"
-    return kind(f"{_printable(source)}: {problem}; {remedy}")
+    return f"{_printable(source)}: {problem}; {remedy}"
 
 
 def _file_error(entry: CatalogEntry, path: Path, error: OSError) -> WeightsDownloadError:
@@ -250,7 +246,8 @@ def _network_error(
 
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         remedy = "set REQUESTS_CA_BUNDLE to the certificates of your network"
-        return _failure(entry, url, "the certificate of the server is not trusted", remedy)
+        problem = "the certificate of the server is not trusted"
+        return WeightsDownloadError(_message(entry, url, problem, remedy))
     if isinstance(error, exceptions.ChunkedEncodingError):
         problem = "the connection broke off"
     elif isinstance(error, exceptions.Timeout) or "timed out" in str(error):
@@ -258,10 +255,10 @@ def _network_error(
     elif isinstance(error, exceptions.ConnectionError):
         problem = f"cannot connect: {_reason(error)}"
     else:
-        return _failure(entry, url, str(error))
+        return WeightsDownloadError(_message(entry, url, str(error)))
     path = cached_path(entry)
     remedy = f"check the network and HTTPS_PROXY, or copy the file from elsewhere to {path}"
-    return _failure(entry, url, problem, remedy, _TemporaryError)
+    return _TemporaryError(_message(entry, url, problem, remedy))
 
 
 def _reason(error: BaseException) -> str:
@@ -306,7 +303,8 @@ def _copy(entry: CatalogEntry, source: Path) -> None:
     try:
         file = open(source, "rb")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise _failure(entry, source, error.strerror or str(error)) from error
+        problem = error.strerror or str(error)
+        raise WeightsDownloadError(_message(entry, source, problem)) from error
     with file:
         _write(entry, source, iter(lambda: file.read(_CHUNK), b""))
 
@@ -335,50 +333,48 @@ def _open(entry: CatalogEntry, url: str) -> Iterator[requests.Response]:
     """Send a request and follow redirects, each to https."""
     import requests
 
+    def check_redirect(response: requests.Response, **kwargs: object) -> None:
+        location = session.get_redirect_target(response)
+        if location is not None and not _may_follow(response.url, location):
+            response.close()
+            problem = f"redirected to {_printable(location)}, expected an https address"
+            raise WeightsDownloadError(_message(entry, url, problem))
+
     with requests.Session() as session:
-
-        def check_redirect(response: requests.Response, **kwargs: object) -> None:
-            location = session.get_redirect_target(response)
-            if location is None:
-                return
-            try:
-                target = _redirect_target(response.url, location)
-            except ValueError as error:
-                raise _failure(entry, url, str(error)) from None
-            session.trust_env = not _is_loopback(target)
-
         session.max_redirects = _MAX_REDIRECTS
-        session.trust_env = not _is_loopback(url)  # a proxy cannot reach our loopback interface
         session.hooks["response"].append(check_redirect)
-        session.headers["Accept-Encoding"] = (
-            "identity"  # else the length is that of compressed data
-        )
-        with session.get(url, stream=True, timeout=_TIMEOUTS) as response:
+        # Content-Length and progress count the bytes of the file, not of compressed data.
+        session.headers["Accept-Encoding"] = "identity"
+        # A proxy cannot reach this machine by its loopback address.
+        proxies = {"http": "", "https": ""} if _is_loopback(url) else None
+        with session.get(url, stream=True, timeout=_TIMEOUTS, proxies=proxies) as response:
             yield response
 
 
-def _redirect_target(address: str, location: str) -> str:
-    """Return the absolute address of a redirect; raise ValueError if it must not be followed."""
-    target = urljoin(address, location)
-    check_url(target, f"redirected to {_printable(target)}")
-    if _is_loopback(target) and not _is_loopback(address):
-        raise ValueError(f"redirected to {_printable(target)}: expected no address of this machine")
-    return target
+def _may_follow(address: str, location: str) -> bool:
+    try:
+        target = urljoin(address, location)
+        check_url(target, "redirect")
+    except ValueError:
+        return False
+    # Only this machine may redirect to http, which it alone can reach by a loopback address.
+    return urlsplit(target).scheme == "https" or _is_loopback(address)
 
 
 def _check_response(entry: CatalogEntry, url: str, response: requests.Response) -> None:
     """Refuse an answer before its body is read."""
-    status = f"{response.status_code} {response.reason}".strip()
+    problem = f"the server answered {response.status_code} {response.reason}".strip()
     if response.status_code == 429 or response.status_code >= 500:
-        failure = _failure(entry, url, f"the server answered {status}", "", _TemporaryError)
         wait = response.headers.get("Retry-After", "")
-        if isinstance(failure, _TemporaryError) and wait.isdecimal():
-            failure.wait = min(int(wait), _LONGEST_WAIT)
-        raise failure
+        raise _TemporaryError(
+            _message(entry, url, problem, "try again later"),
+            min(int(wait), _LONGEST_WAIT) if wait.isdecimal() else 0,
+        )
     if response.status_code != 200:
-        raise _failure(entry, url, f"the server answered {status}")
+        raise WeightsDownloadError(_message(entry, url, problem))
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise _failure(entry, url, "expected a weight file, got an HTML page")
+        problem = "expected a weight file, got an HTML page"
+        raise WeightsDownloadError(_message(entry, url, problem))
     length = response.headers.get("Content-Length", "")
     if length.isdecimal():
         _check_length(entry, url, int(length))
@@ -387,7 +383,7 @@ def _check_response(entry: CatalogEntry, url: str, response: requests.Response) 
 def _check_length(entry: CatalogEntry, source: str | Path, length: int) -> None:
     if abs(length - entry.size) > entry.size * _LENGTH_TOLERANCE:
         problem = f"expected {entry.size:,} bytes, got {length:,}"
-        raise _failure(entry, source, problem)
+        raise WeightsDownloadError(_message(entry, source, problem))
 
 
 def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> None:
@@ -395,17 +391,15 @@ def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> 
     from tqdm import tqdm
 
     digest, length = hashlib.sha256(), 0
-    with (
-        atomic_write(cached_path(entry)) as file,
-        tqdm(
-            total=entry.size,
-            desc=entry.filename,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=not _on_terminal(),
-        ) as bar,
-    ):
+    bar = tqdm(
+        desc=entry.filename,
+        total=entry.size,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=sys.stderr is None or not sys.stderr.isatty(),
+    )
+    with bar, atomic_write(cached_path(entry)) as file:
         for chunk in chunks:
             file.write(chunk)
             digest.update(chunk)
@@ -417,7 +411,7 @@ def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> 
         found = digest.hexdigest()
         if not found.startswith(entry.sha256):
             problem = f"expected SHA-256 {entry.sha256}, got {found[: len(entry.sha256)]}"
-            raise _failure(entry, source, problem)
+            raise WeightsDownloadError(_message(entry, source, problem))
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -434,10 +428,6 @@ def _print_start(entry: CatalogEntry, source: str | Path, replaced: bool) -> Non
 def _print(line: str) -> None:
     if sys.stderr is not None:  # it is None without a console
         print(line, file=sys.stderr, flush=True)
-
-
-def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _megabytes(size: int) -> str:
