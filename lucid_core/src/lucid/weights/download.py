@@ -14,8 +14,8 @@ Proxies and certificates are those of requests (``HTTPS_PROXY``, ``NO_PROXY``,
 ``REQUESTS_CA_BUNDLE``).
 """
 
-# pooch needs whole digests, of which torchvision publishes the first eight digits, has no lock
-# between processes and follows redirects to http; huggingface_hub serves one host only.
+# pooch needs whole digests (torchvision publishes the first eight digits), has no lock between
+# processes and follows redirects to http; huggingface_hub serves one host only.
 
 from __future__ import annotations
 
