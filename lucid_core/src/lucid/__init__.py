@@ -46,8 +46,10 @@ from lucid.errors import (
     ProtocolError,
     StateDictError,
     UnknownModelError,
+    UnknownWeightsError,
     WeightFileError,
     WeightFileWarning,
+    WeightsDownloadError,
 )
 from lucid.hints import add_hints, attribute_error, install_import_hints
 from lucid.kernels import get_num_threads, set_num_threads
@@ -83,8 +85,10 @@ __all__ = [
     "StateDictError",
     "Tensor",
     "UnknownModelError",
+    "UnknownWeightsError",
     "WeightFileError",
     "WeightFileWarning",
+    "WeightsDownloadError",
     "arange",
     "as_tensor",
     "bool_",
