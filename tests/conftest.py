@@ -6,6 +6,9 @@ import multiprocessing.process
 import os
 import signal
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -43,3 +46,45 @@ def cheap_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for draw in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "trunc_normal_"):
         monkeypatch.setattr(init, draw, zeros)
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a function that publishes a state dict as weights of a model, on a local mirror.
+
+    ``publish(model, state, tag, **fields)`` returns the entry: that of the catalog with another
+    digest if the tag exists, else a new one with these fields.
+    """
+    from lucid.weights import CatalogEntry, catalog, save
+
+    folder = tmp_path_factory.mktemp("published")
+    monkeypatch.setenv("LUCID_HOME", str(folder / "home"))
+    monkeypatch.setenv("LUCID_WEIGHTS_MIRROR", str(folder / "mirror"))
+    monkeypatch.delenv("LUCID_OFFLINE", raising=False)
+    (folder / "mirror").mkdir()
+    entries: dict[tuple[str, str], CatalogEntry] = {}
+    registered: Callable[[], list[CatalogEntry]] = catalog.registered_weights
+
+    def with_published() -> list[CatalogEntry]:
+        defaults = {entry.model for entry in entries.values() if entry.default}
+        others = (
+            replace(entry, default=False) if entry.model in defaults else entry
+            for entry in registered()
+        )
+        return [*({(entry.model, entry.tag): entry for entry in others} | entries).values()]
+
+    monkeypatch.setattr(catalog, "registered_weights", with_published)
+
+    def publish(model: str, state: Any, tag: str = "test_v1", **fields: Any) -> CatalogEntry:
+        file: Path = folder / f"{model}.safetensors"
+        save(state, file)
+        found = {"sha256": catalog.sha256_of(file), "size": file.stat().st_size}
+        known = {(entry.model, entry.tag): entry for entry in registered()}.get((model, tag))
+        if known is None:
+            url = f"https://weights.example/{model}.safetensors"
+            known = CatalogEntry(model, tag, url, license="CC0-1.0", source="test", **found)
+        entries[model, tag] = entry = replace(known, **found, **fields)
+        file.rename(folder / "mirror" / entry.filename)
+        return entry
+
+    return publish

@@ -16,9 +16,9 @@ import numpy as np
 
 import lucid
 from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
-from lucid.models import check_classifier, create_model, model_info
+from lucid.models import check_classifier, create_model, head_keys, model_info
 from lucid.models.structure import find_matching_model
-from lucid.training.class_mapping import ClassMapping, head_keys
+from lucid.training.class_mapping import ClassMapping
 from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from lucid.weights import (
     IdentifiedWeights,
@@ -154,7 +154,7 @@ def load_for_fine_tuning(
     if has_model_metadata(path):
         metadata = _metadata(path, model_name)
         weights = StateDictFile(path, dict(lucid.load(path, ema=ema)))
-        name, arguments = metadata.name, dict(metadata.kwargs)
+        name, arguments, rows = metadata.name, dict(metadata.kwargs), weights.state
         saved_names, described = metadata.class_names, metadata.preprocessing
     else:
         weights = StateDictFile.read(path, task=TASK, model=model_name, ema=ema)
@@ -162,6 +162,9 @@ def load_for_fine_tuning(
         arguments = weights.arguments(name)
         found = _found(weights, name)
         described = None if found is None else found.preprocessing
+        rows = {} if found is None else found.renamed()
+        if found is not None and "num_classes" in found.arguments:  # else it has no last layer
+            saved_names = found.class_names
     arguments |= {**(model_options or {}), "num_classes": len(class_names)}
     model = create_model(name, **arguments)
     head = head_keys(model)
@@ -174,7 +177,7 @@ def load_for_fine_tuning(
     if saved_names is None:
         note: str | None = _unnamed(head if headless else report.skipped, class_names)
     else:
-        note = _order_rows(model, weights.state, fresh, ClassMapping(saved_names, class_names))
+        note = _order_rows(model, rows, fresh, ClassMapping(saved_names, class_names))
     return LoadedClassifier(
         model, preprocessing=described or default_preprocessing(arguments, path), note=note
     )

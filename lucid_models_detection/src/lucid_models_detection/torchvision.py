@@ -15,11 +15,9 @@ be installed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,8 +81,6 @@ class TorchvisionConverter(WeightConverter):
         Builder arguments of torchvision's network, in addition to the common ones.
     anchors : int
         Anchors per location in torchvision's network.
-    published : tuple of str
-        First digits of the SHA-256 of torchvision's ``COCO_V1`` weights, as in their file names.
     from_torchvision, to_torchvision : sequence of (re.Pattern, str)
         Renaming rules of the heads, for :func:`lucid.weights.rename_key`.
     own : re.Pattern
@@ -94,7 +90,6 @@ class TorchvisionConverter(WeightConverter):
     family: ClassVar[str]
     options: ClassVar[Mapping[str, Any]] = {}
     anchors: ClassVar[int]
-    published: ClassVar[tuple[str, ...]] = ()
     from_torchvision: ClassVar[Rules] = ()
     to_torchvision: ClassVar[Rules] = ()
     own: ClassVar[re.Pattern[str]]
@@ -188,14 +183,6 @@ class TorchvisionConverter(WeightConverter):
         """Add the backbone's classifier of the model."""
         kept = {k: v for k, v in model.state_dict().items() if k.startswith(self.classifier)}
         return kept | state
-
-    def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``norm_eps=0.0`` for the published COCO_V1 weights, which were trained so."""
-        if arguments["num_classes"] != len(COCO_CLASSES):
-            return {}
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"norm_eps": 0.0} if digest.startswith(self.published) else {}
 
     def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
         """Return COCO's class names for COCO's number of classes."""

@@ -11,6 +11,7 @@ from lucid.models import (
     Classifier,
     check_backbone,
     check_classifier,
+    head_keys,
     missing_members,
     protocols,
 )
@@ -127,3 +128,13 @@ SHARED = nn.Linear(2, 2)
 def test_protocol_names_are_public_and_reserved() -> None:
     assert set(protocols.__all__) <= set(lucid.models.__all__)
     assert set(protocols.__all__) <= lucid.models.zoo.RESERVED
+
+
+def test_head_keys_are_those_of_the_head():
+    model = nn.Module()
+    model.body, model.top = nn.Linear(3, 4), nn.Linear(4, 2)
+    model.num_classes, model.head_prefixes = 2, ("top.",)
+    assert head_keys(model) == ["top.weight", "top.bias"]
+    del model.head_prefixes
+    with pytest.raises(lucid.ProtocolError, match="a Module, which lacks head_prefixes"):
+        head_keys(model)

@@ -333,7 +333,7 @@ def test_keyword_arguments_of_other_libraries_have_remedy():
         ({"inchannels": 1}, "'inchannels': use in_channels="),
     ]:
         with pytest.raises(TypeError) as caught:
-            models.create_model("net_of_keywords", **keywords)
+            models.get_builder("net_of_keywords")(**keywords)
         refused = f"'net_of_keywords': got unexpected keyword arguments {[*keywords]}; "
         assert refused in str(caught.value)
         assert remedy in str(caught.value)

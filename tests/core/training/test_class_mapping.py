@@ -3,9 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import lucid
-from lucid import nn
-from lucid.training.class_mapping import ClassMapping, head_keys
+from lucid.training.class_mapping import ClassMapping
 
 BEFORE = ("ant", "bee", "cat")
 
@@ -72,13 +70,3 @@ def test_anchor_rows_are_copied_along_class_axis_1():
 )
 def test_str_describes_the_mapping(now, text):
     assert text in str(ClassMapping(BEFORE, now))
-
-
-def test_head_keys_are_those_of_the_head():
-    model = nn.Module()
-    model.body, model.top = nn.Linear(3, 4), nn.Linear(4, 2)
-    model.num_classes, model.head_prefixes = 2, ("top.",)
-    assert head_keys(model) == ["top.weight", "top.bias"]
-    del model.head_prefixes
-    with pytest.raises(lucid.ProtocolError, match="a Module, which lacks head_prefixes"):
-        head_keys(model)

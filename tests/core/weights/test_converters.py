@@ -124,9 +124,6 @@ def test_prefix_is_stripped(environment, tmp_path: Path) -> None:
 
 def test_extra_information_of_a_converter(environment, path: Path) -> None:
     more = """
-    def file_arguments(self, path, arguments):
-        return {"width": arguments["width"] + 1} if path.name == "w.safetensors" else {}
-
     def prepare(self, state, model):
         import numpy as np
         import lucid
@@ -141,8 +138,8 @@ def test_extra_information_of_a_converter(environment, path: Path) -> None:
         return {"size": 8}
     """
     install(environment, more=more)
-    assert lucid.load_model(path).weight.numpy().tolist() == [[0, 1], [2, 3], [4, 5], [0, 1]]
-    found = identify_weights(theirs())  # no file
+    assert lucid.load_model(path).weight.numpy().tolist() == [[0, 1], [2, 3], [4, 5]]
+    found = identify_weights(theirs())
     assert found is not None
     assert (found.arguments, found.class_names) == ({"width": 3}, ("0", "1", "2"))
     assert found.preprocessing == {"size": 8}
@@ -224,10 +221,6 @@ FAULTS = {
     "prepare adds": (
         {"more": "def prepare(self, s, m):\n        return {**s, 'gamma': s['bias']}"},
         r"that tiny does not have: 'gamma'",
-    ),
-    "file_arguments gives None": (
-        {"more": "def file_arguments(self, path, arguments):\n        return None"},
-        r"file_arguments\(\) must return a dict, got None",
     ),
     "no converter": ({"instance": "Converter"}, r"an instance of lucid\.weights\.WeightConverter"),
     "no module": (
@@ -441,8 +434,8 @@ def test_outside_classifier_starts_from_its_weights(
     assert state["shore.bias"].tolist() == [1, 1, 1, 1]
     assert state["verdict.bias"].shape == (2,)
     assert "is reinitialized" in started.note
-    kept = loading.load_for_fine_tuning(path, ["a", "b", "c"], "pebble")
-    assert kept.model.verdict.bias.tolist() == [0, 5, 0]
+    kept = loading.load_for_fine_tuning(path, ["blue", "amber", "cyan"], "pebble")
+    assert kept.model.verdict.bias.tolist() == [5, 0, 0]
     lucid.save({k: v for k, v in pebble.items() if "sand" in k}, path)
     assert "is reinitialized" in loading.load_for_fine_tuning(path, ["a", "b"]).note
     message = r"expected the classifier verdict\.weight and verdict\.bias of pebble, got none"

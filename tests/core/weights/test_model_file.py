@@ -86,7 +86,8 @@ def test_one_file_rebuilds_the_model(tmp_path, filename):
     assert metadata.lucid_version == lucid.__version__
     lucid.save_model(loaded, path)  # and may be saved again
     assert model_metadata(path).kwargs == metadata.kwargs
-    assert model_metadata(path).class_names is None
+    assert model_metadata(path).class_names == metadata.class_names
+    assert model_metadata(path).preprocessing == preprocessing
 
 
 def test_arguments_in_dicts_come_back_as_they_are_given(tmp_path):

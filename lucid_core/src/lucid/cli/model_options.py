@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +15,13 @@ import click
 from lucid.errors import LucidError
 from lucid.models import model_info
 
-__all__ = ["builder_arguments_option", "ema_option", "explain_builder_arguments", "model_option"]
+__all__ = [
+    "builder_arguments_option",
+    "ema_option",
+    "explain_builder_arguments",
+    "find_weights",
+    "model_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,6 +35,26 @@ def model_option(help: str, argument: str = "model") -> Callable[[Command], Comm
 
 def _registered_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     return None if value is None else model_info(value).name
+
+
+def find_weights(weights: Path | str | None, model: str | None, option: str = "--weights") -> Path:
+    """Return the file of ``--weights``; published weights of ``--model`` are fetched.
+
+    Without `weights`, the default weights of the model; a line on stderr names them.
+    """
+    from lucid.weights import catalog_entry, resolve_weights
+
+    if isinstance(weights, Path):
+        return weights
+    if model is None:
+        got = "neither" if weights is None else f"{weights!r}, which is no file"
+        raise click.UsageError(
+            f"expected {option} FILE, or --model NAME for its published weights, got {got}; "
+            "lucid weights lists the models that have some"
+        )
+    entry = catalog_entry(model, weights or "default")
+    click.echo(f"weights: {entry} from {entry.source}", err=True)
+    return resolve_weights(entry.tag, model)
 
 
 def builder_arguments_option(

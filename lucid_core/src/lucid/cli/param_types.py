@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["FiniteRange"]
+__all__ = ["FiniteRange", "WeightsParam"]
 
 
 class FiniteRange(click.FloatRange):
@@ -26,3 +27,18 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"expected a finite number, got {value}", param, ctx)
         return number
+
+
+class WeightsParam(click.Path):
+    """Existing weight file, as a path, or a tag of published weights, as text.
+
+    A tag has neither a separator nor a suffix of weight files.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from lucid.weights import is_weight_path
+
+        return super().convert(value, param, ctx) if is_weight_path(value) else str(value)

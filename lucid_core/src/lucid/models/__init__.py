@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Classifier,
         check_backbone,
         check_classifier,
+        head_keys,
         missing_members,
     )
     from lucid.models.structure import record_builder, recorded_builder
@@ -50,6 +51,7 @@ __all__ = [
     "check_classifier",
     "create_model",
     "get_builder",
+    "head_keys",
     "hookimpl",
     "hookspec",
     "is_model",
@@ -72,6 +74,7 @@ _LAZY = {
     "ModelSummary": "lucid.models.summary",
     "check_backbone": "lucid.models.protocols",
     "check_classifier": "lucid.models.protocols",
+    "head_keys": "lucid.models.protocols",
     "hookimpl": "lucid.models.hookspecs",
     "hookspec": "lucid.models.hookspecs",
     "missing_members": "lucid.models.protocols",

@@ -323,7 +323,7 @@ class RegisterWeights(Protocol):
         sha256 : str
             SHA-256 of the file in hexadecimal, or its first digits, at least 8.
         size : int
-            Size of the file in bytes, to 0.1 percent.
+            Size of the file in bytes, to 1 percent.
         license : str
             License of the weights in one line; it is shown before the file is fetched.
         source : str

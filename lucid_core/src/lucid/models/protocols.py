@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.tensor import Tensor
 
-__all__ = ["Backbone", "Classifier", "check_backbone", "check_classifier", "missing_members"]
+__all__ = [
+    "Backbone",
+    "Classifier",
+    "check_backbone",
+    "check_classifier",
+    "head_keys",
+    "missing_members",
+]
 
 
 @runtime_checkable
@@ -169,6 +176,18 @@ def check_classifier(model: Module) -> Classifier:
         expected = "head_prefixes to be a tuple of prefixes of its state dict keys"
         raise _invalid_member(model, expected, prefixes)
     return classifier
+
+
+def head_keys(model: Module) -> list[str]:
+    """Return the state dict keys of the layers that depend on the number of classes.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        Satisfies :class:`lucid.models.Classifier`.
+    """
+    prefixes = check_classifier(model).head_prefixes
+    return [key for key in model.state_dict() if key.startswith(prefixes)]
 
 
 def check_backbone(model: Module) -> Backbone:

@@ -32,7 +32,14 @@ RESERVED = frozenset(
         *__all__,
         *("LayerSummary", "ModelInfo", "ModelSummary", "PluginInfo", "summarize"),
         *("hookimpl", "hookspec", "record_builder", "recorded_builder"),
-        *("Backbone", "Classifier", "check_backbone", "check_classifier", "missing_members"),
+        *(
+            "Backbone",
+            "Classifier",
+            "check_backbone",
+            "check_classifier",
+            "head_keys",
+            "missing_members",
+        ),
         *("builders", "discovery", "hookspecs", "info", "lazy_models", "metadata", "protocols"),
         *("registry", "structure", "suggestions", "summary", "zoo"),
     }
@@ -103,26 +110,43 @@ def list_models(
     ]
 
 
-def create_model(name: str, /, **kwargs: Any) -> Module:
-    """Build a registered model.
+def create_model(
+    name: str, /, *, weights: str | os.PathLike[str] | None = None, **kwargs: Any
+) -> Module:
+    """Build a registered model, randomly initialized or with weights.
 
     Parameters
     ----------
     name : str
         Name from :func:`list_models` or alias such as torchvision's ``"resnet18"``.
         ``"distribution:name"`` selects a plugin if several register the same name.
+    weights : str or path-like, optional
+        ``"default"`` or a tag such as ``"imagenet1k_v2"`` for published weights, see
+        :func:`lucid.weights.list_weights`, which are fetched into the user's cache when first
+        used; or the path of a weight file, a string with a separator or a suffix such as
+        ``.pth``.  Builder arguments that the weights need are applied.
     **kwargs
-        Arguments of the builder, such as ``num_classes``.
+        Arguments of the builder, such as ``num_classes``.  With `weights` of another number of
+        classes, the last layer is randomly initialized, with a ``WeightFileWarning``.
 
     Returns
     -------
     nn.Module
-        New model; its ``model_name`` and ``model_kwargs`` build it again.
+        New model in training mode; its ``model_name`` and ``model_kwargs`` build it again, and
+        ``weights_info`` describes its weights.
 
     Raises
     ------
     UnknownModelError
         If there is no such model.  The message lists similar names and plugins to install.
+    UnknownWeightsError
+        If the model has no published weights of this tag; lists those that exist.
+    WeightsDownloadError
+        If published weights cannot be fetched.
+    WeightFileError
+        If the file is damaged or its weights do not fit the model.
+    ValueError
+        If an argument contradicts one that the weights need.
     PluginError
         If the name is ambiguous, the builder cannot be imported, or it does not return an
         ``nn.Module``.
@@ -134,6 +158,10 @@ def create_model(name: str, /, **kwargs: Any) -> Module:
     >>> model.model_name, model.model_kwargs
     ('resnet_18', {'num_classes': 10})
     """
+    if weights is not None:
+        from lucid.weights.pretrained import create_pretrained
+
+        return create_pretrained(name, weights, kwargs)
     model: Module = get_builder(name)(**kwargs)
     return model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from lucid.nn.hooks import HookDict, RemovableHandle
 from lucid.nn.parameter_container import ParameterContainer
 from lucid.nn.state_dict import LoadResult, load_into
 from lucid.tensor import Tensor
+
+if TYPE_CHECKING:
+    from lucid.weights.weights_info import WeightsInfo
 
 __all__ = ["Module"]
 
@@ -30,6 +33,9 @@ class Module(ParameterContainer):
         and dropout; see :meth:`train`.
     model_name : str or None
         Name in the registry; set by ``lucid.models.create_model``.
+    weights_info : lucid.weights.WeightsInfo or None
+        File that the weights were loaded from; set by ``lucid.models.create_model`` and
+        ``lucid.load_model``, None after :meth:`load_state_dict`.
 
     Examples
     --------
@@ -50,6 +56,7 @@ class Module(ParameterContainer):
 
     training: bool
     model_name: str | None = None
+    weights_info: WeightsInfo | None = None
     #: Layers and shapes of the model as built; set by ``lucid.models.create_model``.
     model_structure: Any = None
     #: State dict keys of this class that are accepted and ignored.
@@ -172,9 +179,11 @@ class Module(ParameterContainer):
             for name in module._ignored_keys
         }
         head = (tuple(getattr(self, "head_prefixes", ())), getattr(self, "num_classes", None))
-        return load_into(
+        result = load_into(
             type(self).__name__, self._entries(), ignored, state_dict, strict, skip_mismatched, head
         )
+        self.weights_info = None  # of other weights
+        return result
 
     @property
     def parameter_size(self) -> int:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from lucid.models.protocols import check_classifier
 from lucid.text import pluralize
 
-if TYPE_CHECKING:
-    from lucid.nn import Module
-
-__all__ = ["ClassMapping", "head_keys"]
+__all__ = ["ClassMapping"]
 
 _MAX_LISTED = 5
 
@@ -120,18 +116,6 @@ class ClassMapping:
         if unused:
             text += f"; left out: {_join(unused)}"
         return text
-
-
-def head_keys(model: Module) -> list[str]:
-    """Return the state dict keys of the layers that depend on the number of classes.
-
-    Parameters
-    ----------
-    model : lucid.nn.Module
-        Satisfies :class:`lucid.models.Classifier`.
-    """
-    prefixes = check_classifier(model).head_prefixes
-    return [key for key in model.state_dict() if key.startswith(prefixes)]
 
 
 def _split_classes(array: Any, num_classes: int, class_axis: int) -> Any:

@@ -22,11 +22,13 @@
 ``state_dict_file``     weight files without model metadata
 ``catalog``             published weights that plugins register
 ``download``            verified downloads of published weights
+``pretrained``          models with published or saved weights
+``weights_info``        origin of the weights of a model
 """
 
 from lucid.hints import add_hints
 from lucid.weights.atomic_file import atomic_write
-from lucid.weights.catalog import CatalogEntry, catalog_entry, list_weights
+from lucid.weights.catalog import CatalogEntry, catalog_entry, is_weight_path, list_weights
 from lucid.weights.converter import WeightConverter, load_converted, rename_key
 from lucid.weights.converter_registry import RegisteredConverter, weight_converters
 from lucid.weights.download import fetch
@@ -40,8 +42,10 @@ from lucid.weights.model_metadata import (
     has_model_metadata,
     model_metadata,
 )
+from lucid.weights.pretrained import resolve_weights
 from lucid.weights.serialization import load, read_metadata, save
 from lucid.weights.state_dict_file import StateDictFile, suggest_model
+from lucid.weights.weights_info import WeightsInfo
 
 __all__ = [
     "CatalogEntry",
@@ -50,6 +54,7 @@ __all__ = [
     "RegisteredConverter",
     "StateDictFile",
     "WeightConverter",
+    "WeightsInfo",
     "atomic_write",
     "catalog_entry",
     "export_state_dict",
@@ -58,6 +63,7 @@ __all__ = [
     "find_saved_model",
     "has_model_metadata",
     "identify_weights",
+    "is_weight_path",
     "list_weights",
     "load",
     "load_converted",
@@ -68,6 +74,7 @@ __all__ = [
     "read_metadata",
     "rename_key",
     "rename_state_dict",
+    "resolve_weights",
     "save",
     "save_model",
     "strip_prefix",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,21 +19,29 @@ from lucid.models import model_info, zoo
 from lucid.models.discovery import Plugin, describe_error
 from lucid.models.info import IMPORT_PATH, natural_key
 from lucid.text import list_some
+from lucid.weights.serialization import StrPath
 
 __all__ = [
     "DEFAULT",
     "LOOPBACK_HOSTS",
+    "SIZE_TOLERANCE",
     "WEIGHT_SUFFIXES",
     "CatalogEntry",
     "catalog_entry",
     "check_url",
+    "entry_of_file",
     "is_weight_path",
     "list_weights",
     "plugin_weights",
+    "registered_weights",
+    "sha256_of",
 ]
 
 #: Tag of the default weights of a model.
 DEFAULT = "default"
+
+#: Greatest relative difference between the registered and the actual size of a file.
+SIZE_TOLERANCE = 0.01
 
 #: Suffixes of files that :func:`lucid.load` reads.
 WEIGHT_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".ckpt")
@@ -58,7 +68,7 @@ class CatalogEntry:
     sha256 : str
         SHA-256 of the file in hexadecimal, or its first digits (at least 8).
     size : int
-        Size of the file in bytes, to 0.1 percent.
+        Size of the file in bytes, to 1 percent.
     license : str
         License of the weights, in one line.
     source : str
@@ -144,9 +154,13 @@ def list_weights(pattern: str = "*") -> list[CatalogEntry]:
     """
     if zoo.is_model(pattern):
         pattern = model_info(pattern).name
-    entries = zoo.registry.collect(plugin_weights, "weights")
-    found = [entry for entry in entries if fnmatchcase(entry.model, pattern)]
+    found = [entry for entry in registered_weights() if fnmatchcase(entry.model, pattern)]
     return sorted(found, key=lambda entry: natural_key(entry.model))
+
+
+def registered_weights() -> list[CatalogEntry]:
+    """Return the entries of all plugins; a plugin whose hook fails is skipped with a warning."""
+    return zoo.registry.collect(plugin_weights, "weights")
 
 
 def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
@@ -182,8 +196,45 @@ def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
     tags = ", ".join(entry.tag for entry in entries)
     raise UnknownWeightsError(
         f"weights: expected a tag of {info.name} ({tags}, or default) or the path of a file, got "
-        f"{tag!r}"
+        f"{tag!r}" + (f"; for the file of this name pass ./{tag}" if os.path.isfile(tag) else "")
     )
+
+
+def entry_of_file(path: StrPath, model: str | None = None) -> CatalogEntry | None:
+    """Find the published weights that a file is a copy of, by size and SHA-256.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, under any name.
+    model : str, optional
+        Registered name of the model that counts if several have this file.
+
+    Returns
+    -------
+    CatalogEntry or None
+        None for any other file.
+    """
+    size = os.stat(path).st_size
+    near = [entry for entry in list_weights() if abs(entry.size - size) <= SIZE_TOLERANCE * size]
+    if not near:
+        return None
+    digest = sha256_of(path)
+    found = [entry for entry in near if digest.startswith(entry.sha256)]
+    wanted = [entry for entry in found if entry.model == model]
+    return next(iter(wanted or found), None)
+
+
+def sha256_of(path: StrPath) -> str:
+    """Return the SHA-256 of a file in hexadecimal; computed once while it does not change."""
+    status = os.stat(path)
+    return _sha256(os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, *state: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_weight_path(weights: object) -> bool:
@@ -233,10 +284,10 @@ def plugin_weights(plugin: Plugin) -> list[CatalogEntry]:
                 size,
                 license,
                 source,
-                MappingProxyType(dict(metrics or {})),
+                dict(metrics or {}),
                 classes,
                 None if preprocessing is None else dict(preprocessing),
-                MappingProxyType(dict(arguments or {})),
+                dict(arguments or {}),
                 converter,
                 default,
                 plugin.origin,
@@ -290,8 +341,6 @@ def _checked(entry: CatalogEntry) -> CatalogEntry:
 
 def _with_default(entry: CatalogEntry, entries: Sequence[CatalogEntry]) -> CatalogEntry:
     """Mark the first entry of a model as default if none is marked."""
-    from dataclasses import replace
-
     own = [other for other in entries if other.model == entry.model]
     if own[0] is entry and not any(other.default for other in own):
         return replace(entry, default=True)

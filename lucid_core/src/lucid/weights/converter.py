@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,13 +85,6 @@ class WeightConverter:
         is given for its shapes and for entries that the other library lacks.
         """
         return state
-
-    def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return builder arguments of a known published file that shapes do not show.
-
-        `arguments` is the result of :meth:`identify`.  Default: an empty dict.
-        """
-        return {}
 
     def class_names(self, arguments: Mapping[str, Any]) -> Sequence[str] | None:
         """Return the class names of a model with these arguments; default None (unknown)."""

@@ -36,9 +36,11 @@ from lucid.weights.atomic_file import atomic_write
 from lucid.weights.catalog import (
     DEFAULT,
     LOOPBACK_HOSTS,
+    SIZE_TOLERANCE,
     CatalogEntry,
     catalog_entry,
     check_url,
+    sha256_of,
 )
 
 if TYPE_CHECKING:
@@ -62,8 +64,6 @@ _LONGEST_WAIT = 30
 _TIMEOUTS = (10.0, 30.0)
 _MAX_REDIRECTS = 10
 _CHUNK = 2**20
-#: Relative tolerance of the length; the digest decides.
-_LENGTH_TOLERANCE = 0.01
 #: Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -123,11 +123,9 @@ def fetch_entry(entry: CatalogEntry) -> Path:
 def verify_entry(entry: CatalogEntry) -> bool | None:
     """Return whether the cached file has the digest of its entry; None if it is not cached."""
     try:
-        with open(cached_path(entry), "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(cached_path(entry)).startswith(entry.sha256)
     except FileNotFoundError:
         return None
-    return digest.startswith(entry.sha256)
 
 
 def remove_entry(entry: CatalogEntry) -> bool:
@@ -381,7 +379,7 @@ def _check_response(entry: CatalogEntry, url: str, response: requests.Response) 
 
 
 def _check_length(entry: CatalogEntry, source: str | Path, length: int) -> None:
-    if abs(length - entry.size) > entry.size * _LENGTH_TOLERANCE:
+    if abs(length - entry.size) > entry.size * SIZE_TOLERANCE:
         problem = f"expected {entry.size:,} bytes, got {length:,}"
         raise WeightsDownloadError(_message(entry, source, problem))
 
@@ -405,7 +403,7 @@ def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> 
             digest.update(chunk)
             length += len(chunk)
             bar.update(len(chunk))
-            if length > entry.size * (1 + _LENGTH_TOLERANCE):  # may never end
+            if length > entry.size * (1 + SIZE_TOLERANCE):  # may never end
                 break
         _check_length(entry, source, length)
         found = digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ from lucid.errors import (
     WeightFileError,
     find_stack_level,
 )
+from lucid.models import model_info
 from lucid.text import list_some
+from lucid.weights.catalog import CatalogEntry, entry_of_file
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import (
     GuardedConverter,
@@ -56,6 +58,8 @@ class IdentifiedWeights:
         Entries outside of the prefix.
     path : pathlib.Path or None
         Source file, for errors.
+    entry : CatalogEntry or None
+        Published weights that the file is a copy of.
     """
 
     registered: RegisteredConverter
@@ -65,6 +69,7 @@ class IdentifiedWeights:
     state: dict[str, Any]
     other_entries: dict[str, Any]
     path: Path | None = None
+    entry: CatalogEntry | None = None
 
     @property
     def task(self) -> str:
@@ -74,6 +79,8 @@ class IdentifiedWeights:
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """Class names; None if unknown."""
+        if self.entry is not None:
+            return self.entry.class_names
         names = self.registered.call(self.converter.class_names, self.arguments)
         if names is None:
             return None
@@ -93,6 +100,8 @@ class IdentifiedWeights:
     @property
     def preprocessing(self) -> dict[str, Any] | None:
         """Preprocessing of images; None if unknown."""
+        if self.entry is not None:
+            return self.entry.preprocessing
         described = self.registered.call(self.converter.preprocessing, self.arguments)
         if not isinstance(described, dict | None):
             raise PluginError(
@@ -101,9 +110,14 @@ class IdentifiedWeights:
             )
         return described
 
+    def renamed(self) -> dict[str, Any]:
+        """Return the entries with the model's keys."""
+        rename = self.converter.rename
+        return {self.registered.call(rename, key): value for key, value in self.state.items()}
+
     def names(self) -> set[str]:
         """Return the model's keys of the entries."""
-        return {self.registered.call(self.converter.rename, key) for key in self.state}
+        return set(self.renamed())
 
     def build(self, **overrides: Any) -> Module:
         """Build the model with random weights; `overrides` replace identified builder arguments."""
@@ -178,7 +192,8 @@ def identify_weights(
     state_dict : mapping of str to Tensor or array
         Entries, with or without the prefix of a wrapper.
     path : pathlib.Path, optional
-        Their file, for messages and for what the converter knows of published files.
+        Their file, for messages.  A copy of published weights is converted as registered, with
+        the builder arguments of its catalog entry.
     ema : bool, optional
         As for :func:`lucid.weights.strip_prefix`.
     task : str, optional
@@ -201,6 +216,9 @@ def identify_weights(
     lucid.PluginError
         If a converter fails and no other recognizes them.
     """
+    entry = None if path is None else entry_of_file(path, model)
+    if path is not None and entry is not None and task in (None, model_info(entry.model).task):
+        return _published(entry, state_dict, path, ema)
     matches, faults = _matches(state_dict, path, ema, task)
     whole = [match for match in matches if not any(match.keys < other.keys for other in matches)]
     found = [(match.weights, match.notes) for match in whole if match.weights is not None]
@@ -223,6 +241,41 @@ def identify_weights(
     for note in notes:
         warnings.warn(str(note.message), note.category, stacklevel=find_stack_level())
     return weights
+
+
+def _published(
+    entry: CatalogEntry, state_dict: Mapping[str, Any], path: Path, ema: bool | None
+) -> IdentifiedWeights:
+    """Describe the weights of a catalog entry."""
+    info = model_info(entry.model)
+    if entry.converter is None:
+        own = RegisteredConverter("its own keys", "", "", info.task, (info.name,), entry.origin)
+        state = dict(state_dict)
+        return IdentifiedWeights(
+            own, _OwnKeys(), info.name, dict(entry.arguments), state, {}, path, entry
+        )
+    for registered in weight_converters():
+        if registered.name == entry.converter:
+            match = _match(registered, state_dict, path, ema)
+            if match is None or match.weights is None or match.weights.name != info.name:
+                reason = "" if match is None or match.error is None else f": {match.error}"
+                raise StateDictError(
+                    f"expected weights of {info.name}, as registered by {entry.origin}, but "
+                    f"{registered} does not recognize them{reason}"
+                )
+            arguments = {**match.weights.arguments, **entry.arguments}
+            return replace(match.weights, arguments=arguments, entry=entry)
+    raise PluginError(
+        f"the weights {entry} of {entry.origin} need the weight converter {entry.converter!r}, "
+        "which no plugin registers"
+    )
+
+
+class _OwnKeys(WeightConverter):
+    """Converter for files with the model's own keys."""
+
+    def rename(self, key: str) -> str:
+        return key
 
 
 @dataclass(frozen=True)
@@ -280,13 +333,6 @@ def _match(
     if answer is None:
         return None
     name, arguments = _checked_answer(registered, answer)
-    if path is not None:
-        more = registered.call(converter.file_arguments, path, dict(arguments))
-        if not isinstance(more, dict):
-            raise PluginError(
-                f"{registered}: file_arguments() must return a dict, got {more!r:.100}"
-            )
-        arguments |= more
     other_entries = {key: value for key, value in state_dict.items() if key not in keys}
     weights = IdentifiedWeights(registered, converter, name, arguments, state, other_entries, path)
     return _Match(weights, None, keys, notes)

@@ -21,6 +21,7 @@ from lucid.weights.model_metadata import (
     refuse_training_checkpoint,
 )
 from lucid.weights.serialization import StrPath, read_file, write_file
+from lucid.weights.weights_info import info_of_identified, info_of_saved
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -45,9 +46,10 @@ def save_model(
     path : path-like
         As for :func:`lucid.save`; replaced atomically.
     class_names : sequence of str, optional
-        Class names by index.
+        Class names by index.  Default: those in ``model.weights_info``, if any.
     preprocessing : mapping, optional
         Preprocessing of images: numbers, strings, booleans, None, and lists and dicts of them.
+        Default: that in ``model.weights_info``, if any.
 
     Raises
     ------
@@ -122,6 +124,7 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
             f"{os.fspath(path)}: its weights do not match its model, {saved}"
             f"{version if saved.distribution else ''}: {error}"
         ) from error
+    model.weights_info = info_of_saved(path, saved)
     return model
 
 
@@ -139,6 +142,7 @@ def _convert(path: StrPath, arrays: Mapping[str, Any], ema: bool | None) -> Modu
         found.load_into(model)
     except StateDictError as error:
         raise WeightFileError(f"{source}: its weights do not fit {found.name}: {error}") from error
+    model.weights_info = info_of_identified(path, found)
     return model
 
 
@@ -184,7 +188,7 @@ def load_weights(
     try:
         converter = None if MODEL_KEY in metadata else find_converter_by_name(model.model_name)
         options = {"strict": strict, "skip_mismatched": skip_mismatched}
-        return _load_arrays(model, arrays, path, ema, converter, **options)
+        result = _load_arrays(model, arrays, path, ema, converter, **options)
     except StateDictError as error:
         wanted = str(metadata_from_model(model) or type(model).__name__)
         if structure_changes(model):
@@ -193,6 +197,12 @@ def load_weights(
             f"{os.fspath(path)} holds {_describe_file(path, arrays, metadata)}; the model is "
             f"{wanted}: {error}"
         ) from error
+    whole = not (result.missing or result.skipped)
+    if whole and MODEL_KEY in metadata:
+        model.weights_info = info_of_saved(path, decode_metadata(path, metadata))
+    elif whole:
+        model.weights_info = info_of_identified(path, None)
+    return result
 
 
 def _load_arrays(

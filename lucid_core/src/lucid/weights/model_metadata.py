@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKPOINT_KEY",
     "MODEL_KEY",
+    "PUBLISHED_FIELDS",
     "ModelMetadata",
     "decode_metadata",
     "encode_metadata",
@@ -38,6 +39,8 @@ __all__ = [
 MODEL_KEY = "lucid.model"
 #: Metadata key of a training checkpoint, see :mod:`lucid.training.checkpoint`.
 CHECKPOINT_KEY = "lucid.checkpoint"
+#: What a file keeps of published weights, beside class names and preprocessing.
+PUBLISHED_FIELDS = ("tag", "url", "sha256", "license", "source", "metrics")
 _REMEDY = (
     ". Save the weights with lucid.save(model.state_dict(), path), or register a builder that "
     "creates the object"
@@ -63,6 +66,9 @@ class ModelMetadata:
     distribution, distribution_version : str or None
         Package that registered the model when it was saved; None for a model registered by a
         script, and in files of Lucid 0.1.0.
+    weights : dict or None
+        Published weights that the model was loaded from: tag, url, sha256, license, source and
+        metrics as in :class:`lucid.weights.WeightsInfo`; None for others.
     """
 
     name: str
@@ -72,6 +78,7 @@ class ModelMetadata:
     lucid_version: str | None = None
     distribution: str | None = None
     distribution_version: str | None = None
+    weights: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         given = ", ".join(f"{key}={value!r}" for key, value in self.kwargs.items())
@@ -231,6 +238,10 @@ def encode_metadata(
             "cannot rebuild it; register a builder of the changed model, or save its weights with "
             "lucid.save(model.state_dict(), path)"
         )
+    loaded = model.weights_info
+    if loaded is not None:
+        class_names = loaded.class_names if class_names is None else class_names
+        preprocessing = loaded.preprocessing if preprocessing is None else preprocessing
     names = None if class_names is None else _checked_names(class_names, described)
     origin = _origin(described.name)
     fields = {
@@ -241,6 +252,7 @@ def encode_metadata(
         "lucid_version": __version__,
         "distribution": origin and origin.distribution,
         "distribution_version": origin and origin.version,
+        "weights": None if loaded is None else loaded.record(),
     }
     return json.dumps(fields, ensure_ascii=False)
 
@@ -319,6 +331,7 @@ def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata
         or not (isinstance(names, list) and all(isinstance(entry, str) for entry in names))
         or not isinstance(preprocessing, dict | None)
         or not all(isinstance(text, str | None) for text in texts.values())
+        or not _is_weights_record(weights := fields.get("weights"))
     ):
         raise WeightFileError(damaged)
     try:
@@ -326,7 +339,19 @@ def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata
     except RecursionError:
         raise WeightFileError(f"{damaged}: lists within lists without end") from None
     class_names = None if class_names is None else tuple(names)
-    return ModelMetadata(name, arguments, class_names, preprocessing, **texts)
+    return ModelMetadata(name, arguments, class_names, preprocessing, **texts, weights=weights)
+
+
+def _is_weights_record(record: Any) -> bool:
+    if record is None:
+        return True
+    if not isinstance(record, dict) or record.keys() != set(PUBLISHED_FIELDS):
+        return False
+    metrics = record["metrics"]
+    texts = [value for key, value in record.items() if key != "metrics"]
+    return all(isinstance(text, str) for text in texts) and (
+        isinstance(metrics, dict) and all(isinstance(v, int | float) for v in metrics.values())
+    )
 
 
 def _with_tuples(value: Any) -> Any:

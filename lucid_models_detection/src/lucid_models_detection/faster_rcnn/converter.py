@@ -41,7 +41,6 @@ class FasterRCNNConverter(TorchvisionConverter):
         "rpn_post_nms_top_n": (2000, 1000),
     }
     anchors = 3
-    published = ("258fb6c6",)
     from_torchvision = ((re.compile(r"(rpn\.head\.conv\.)(?:0\.0\.)?(\w+)"), r"\1conv.\2"),)
     to_torchvision = ((re.compile(r"(rpn\.head\.conv\.)conv\.(\w+)"), r"\g<1>0.0.\2"),)
     own = re.compile(

@@ -37,7 +37,6 @@ class RetinaNetConverter(TorchvisionConverter):
 
     family = "retinanet"
     anchors = 9
-    published = ("eeacb38b",)
     from_torchvision = (
         (re.compile(rf"head\.({_HEAD}\.conv\.\d)\.0\.(\w+)"), r"\1.conv.\2"),
         *(

@@ -1,0 +1,85 @@
+"""Origin of the weights of a model, and its record in the metadata of a saved model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lucid.weights.catalog import CatalogEntry
+from lucid.weights.model_metadata import PUBLISHED_FIELDS, ModelMetadata
+from lucid.weights.serialization import StrPath
+
+if TYPE_CHECKING:
+    from lucid.weights.identify import IdentifiedWeights
+
+__all__ = ["WeightsInfo", "info_of_identified", "info_of_saved"]
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Origin of the weights of a model, ``model.weights_info``.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file that was loaded.
+    tag, url, sha256, license, source : str or None
+        Of the published weights, as in :class:`CatalogEntry`; None for other files.
+    metrics : dict of str to float
+        Published results by name; empty if the last layer was replaced.
+    class_names : tuple of str or None
+        Class names by index; None if unknown or the last layer was replaced.
+    preprocessing : dict or None
+        Preprocessing of images in the format of the plugin; None if unknown.
+    """
+
+    file: str
+    tag: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    license: str | None = None
+    source: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict, hash=False)
+    class_names: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] | None = field(default=None, hash=False)
+
+    def record(self) -> dict[str, Any] | None:
+        """Return what a saved model keeps of published weights; None for other files."""
+        if self.tag is None:
+            return None
+        return {key: getattr(self, key) for key in PUBLISHED_FIELDS}
+
+
+def info_of_identified(
+    path: StrPath, found: IdentifiedWeights | None, *, replaced: bool = False
+) -> WeightsInfo:
+    """Describe a file without model metadata; `replaced` is whether the last layer is new."""
+    name = os.path.basename(path)
+    if found is None:
+        return WeightsInfo(name)
+    published = {} if found.entry is None else _published(found.entry, replaced)
+    return WeightsInfo(
+        name,
+        **published,
+        class_names=None if replaced else found.class_names,
+        preprocessing=found.preprocessing,
+    )
+
+
+def info_of_saved(path: StrPath, saved: ModelMetadata, *, replaced: bool = False) -> WeightsInfo:
+    """Describe a file of :func:`save_model`; `replaced` is whether the last layer is new."""
+    record = dict(saved.weights or {})
+    if replaced:
+        record.pop("metrics", None)
+    return WeightsInfo(
+        os.path.basename(path),
+        **record,
+        class_names=None if replaced else saved.class_names,
+        preprocessing=saved.preprocessing,
+    )
+
+
+def _published(entry: CatalogEntry, replaced: bool) -> dict[str, Any]:
+    fields = {key: getattr(entry, key) for key in PUBLISHED_FIELDS}
+    return {**fields, "metrics": {} if replaced else dict(entry.metrics)}
