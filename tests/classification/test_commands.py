@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pth_files as pth
@@ -12,12 +13,14 @@ from PIL import Image
 
 import lucid
 from lucid import nn
+from lucid.errors import UnknownWeightsError
 from lucid.training.checkpoint import save_checkpoint
 from lucid.vision.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     preprocessing,
 )
+from lucid.weights import model_metadata
 from lucid.weights.serialization import write_file
 from lucid_models_classification.commands import classify
 from lucid_models_classification.torchvision import torchvision_state_dict
@@ -410,3 +413,30 @@ def test_invalid_preprocessing_is_rejected(
     result = run(images[0], "--weights", bare, *options)
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_model_without_weights_fetches_the_default(
+    weights: Path, images: list[Path], publish: Any
+) -> None:
+    saved = model_metadata(weights)
+    published = publish(
+        "resnet_18",
+        torchvision_state_dict(lucid.load_model(weights)),
+        arguments={"num_classes": 3},
+        classes=f"{__name__}:COLORS",
+        preprocessing=saved.preprocessing,
+        converter="torchvision-resnet",
+        default=True,
+    )
+    first = run(images[2], "--model", "resnet18", "--json")
+    (record,) = json.loads(first.stdout)
+    assert record["predictions"][0]["label"] == "blue"
+    for shown in (published.filename, published.license):
+        assert shown in first.stderr
+    assert "assumed" not in first.stderr
+    again = run(images[2], "--model", "resnet_18", "--weights", "test_v1", "--json")
+    assert again.stdout == first.stdout
+    assert published.license not in again.stderr  # cached
+    assert run(images[2]).exit_code == 2
+    with pytest.raises(UnknownWeightsError, match="mobilenet_v2"):
+        run(images[2], "--model", "mobilenet_v2", "--weights", "test_v1")

@@ -19,6 +19,7 @@ import lucid
 from lucid.cli.entry_point import run
 from lucid.models import create_model
 from lucid.training import Run, load_checkpoint
+from lucid.vision.transforms import preprocessing
 from lucid.weights import model_metadata
 from lucid_models_classification.torchvision import torchvision_state_dict
 from lucid_models_classification.training import ClassifierOptions, ClassifierTask
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.slow
 Command = Callable[..., tuple[int, str, str]]
 
 COLORS = {"blue": (30, 30, 220), "red": (220, 30, 30)}
+#: Classes of published weights.
+PUBLISHED = ("red", "other", "blue")
 SMALL = ("--image-size", 16, "--batch-size", 4, "--epochs", 2)
 
 
@@ -469,6 +472,34 @@ def test_training_starts_from_weights_of_torchvision(
             tmp_path / "other",
             ClassifierOptions(str(data), model="resnet_34", weights=str(path)),
         )
+
+
+def test_training_starts_from_published_weights(
+    train: Command, data: Path, tmp_path: Path, publish: Any
+) -> None:
+    source = create_model("resnet_18", num_classes=3)
+    publish(
+        "resnet_18",
+        torchvision_state_dict(source),
+        arguments={"num_classes": 3},
+        classes=f"{__name__}:PUBLISHED",
+        preprocessing=preprocessing(mean=(0.1, 0.2, 0.3), std=(1, 1, 1)),
+        converter="torchvision-resnet",
+        default=True,
+    )
+    code, out, err = train(
+        *("--data", data, "--output", tmp_path / "run", "--weights", "test_v1"),
+        *("--image-size", 16, "--batch-size", 4, "--epochs", 1, "--lr", 1e-30),
+    )
+    assert (code, "resnet_18 test_v1" in err) == (0, True)
+    assert "left out: other" in out
+    trained = lucid.load_model(tmp_path / "run" / "best.safetensors")
+    kept = source.fc.weight.numpy()[[2, 0]]  # blue and red
+    np.testing.assert_allclose(trained.fc.weight.numpy(), kept, rtol=1e-5)
+    info = trained.weights_info
+    assert info is not None
+    assert (info.tag, info.class_names) == (None, ("blue", "red"))
+    assert info.preprocessing["mean"] == [0.1, 0.2, 0.3]
 
 
 def test_invalid_image_sizes_are_rejected(data: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,6 @@ from lucid.models import create_model
 from lucid_models_detection import FasterRCNN, torchvision_config
 from lucid_models_detection.data import COCO_CLASSES
 from lucid_models_detection.draw import label_color
-from lucid_models_detection.faster_rcnn.converter import FasterRCNNConverter
 from lucid_models_detection.torchvision import torchvision_state_dict
 
 pytestmark = pytest.mark.slow  # each command loads a full model
@@ -558,13 +556,47 @@ def test_torchvision_checkpoint(
 
     lucid_detect(image, "--weights", theirs, "--norm-eps", 0)
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
-    # The published file is identified by its digest.
-    digest = hashlib.sha256(theirs.read_bytes()).hexdigest()[:8]
-    monkeypatch.setattr(FasterRCNNConverter, "published", digest)
-    lucid_detect(image, "--weights", theirs)
-    assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
     lucid_detect(image, "--weights", theirs, "--norm-eps", 1e-5)
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 1e-5
+
+
+def test_model_without_weights_fetches_the_default(
+    lucid_detect: Run, theirs: Path, image: Path, monkeypatch: pytest.MonkeyPatch, publish: Any
+) -> None:
+    models = []
+
+    def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        models.append(self)
+        return [dict(FOUND)]
+
+    monkeypatch.setattr(FasterRCNN, "predict", predict)
+    published = publish(
+        "faster_rcnn_resnet_18_fpn",
+        lucid.load(theirs),
+        arguments={"norm_eps": 0.0},
+        classes="lucid_models_detection.data.coco:COCO_CLASSES",
+        converter="torchvision-faster_rcnn",
+        default=True,
+    )
+    code, out, err = lucid_detect(image, "--model", "fasterrcnn_resnet18_fpn")
+    assert code == 0
+    assert [line.split("  ")[1] for line in out.splitlines()[1:]] == ["bicycle", "person"]
+    for shown in (published.filename, published.license):
+        assert shown in err
+    (model,) = models
+    assert model.num_classes == 91
+    assert model.transform.min_size == (800,)
+    assert model.backbone.net.layer1[0].conv1.norm.eps == 0
+
+    code, _, err = lucid_detect(image, "--model", "faster_rcnn_resnet_18_fpn")
+    assert code == 0
+    assert published.license not in err  # cached
+    code, _, err = lucid_detect(image, "--model", "faster_rcnn_resnet_34_fpn")
+    assert (code, "faster_rcnn_resnet_18_fpn" in err) == (2, True)  # has weights
+    code, _, err = lucid_detect(image)
+    assert (code, "--model NAME" in err) == (2, True)
+    code, _, err = lucid_detect(image, "--weights", theirs, "--model", "faster_rcnn_resnet_34_fpn")
+    assert (code, "got those of faster_rcnn_resnet_18_fpn" in err) == (2, True)
 
 
 @pytest.mark.usefixtures("known_detections")

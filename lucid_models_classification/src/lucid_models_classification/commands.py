@@ -17,11 +17,12 @@ from lucid.cli.model_options import (
     builder_arguments_option,
     ema_option,
     explain_builder_arguments,
+    find_weights,
     model_option,
 )
 from lucid.cli.output import json_option, printable, warn, write, write_json
 from lucid.cli.output_paths import check_output_folder, parse_output
-from lucid.cli.param_types import FiniteRange
+from lucid.cli.param_types import FiniteRange, WeightsParam
 from lucid.cli.prediction import (
     IMAGE_OPTION_HINTS,
     PredictionRun,
@@ -66,12 +67,13 @@ __all__ = ["classify", "train_classifier"]
 @images_argument
 @click.option(
     "--weights",
-    required=True,
-    type=click.Path(path_type=Path),
+    type=WeightsParam(),
+    metavar="FILE|TAG",
     help="Weight file of lucid train-classifier or lucid.save_model, or one that a plugin "
-    "recognizes, such as torchvision's resnet50-0676ba61.pth.",
+    "recognizes, such as torchvision's resnet50-0676ba61.pth; or a tag of published weights, see "
+    "lucid weights.  [default: those of --model]",
 )
-@model_option("Model, for weight files that are not recognized.", "model_name")
+@model_option("Model of published weights, or of a file that is not recognized.", "model_name")
 @ema_option
 @click.option(
     "--class-names",
@@ -106,7 +108,7 @@ __all__ = ["classify", "train_classifier"]
 @json_option
 def classify(
     images: tuple[str, ...],
-    weights: Path,
+    weights: Path | str | None,
     model_name: str | None,
     ema: bool | None,
     names_file: Path | None,
@@ -126,7 +128,10 @@ def classify(
     text file with one of these per line. Unreadable images are reported, and the others
     classified.
 
-    Preprocessing comes from the weight file. For files without it, images are resized to 256
+    With --model NAME alone, its published weights are fetched into the user's cache once and
+    used: lucid classify photo.jpg --model resnet_50.
+
+    Preprocessing comes with the weights. For files without it, images are resized to 256
     pixels on the shorter side, center-cropped to 224 and normalized with ImageNet's mean and
     standard deviation, unless options override it; a line on stderr states what was assumed.
     """
@@ -139,7 +144,7 @@ def classify(
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
     files = find_files(images, image_suffixes(), warn)
     predictor = ClassificationPredictor(
-        weights,
+        find_weights(weights, model_name),
         model_name=model_name,
         ema=ema,
         top=top,
@@ -188,16 +193,17 @@ def _write_text(store: ResultStore) -> None:
 )
 @skip_invalid_option("unreadable images and empty classes")
 @check_data_option
-@model_option("Model to train.  [default: the one in --weights, or resnet_18]")
+@model_option("Model to train.  [default: the one in the file --weights, or resnet_18]")
 @builder_arguments_option(
     "Argument of the model, with a JSON value, such as width_mult=0.5; repeatable."
 )
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Weights to start from, as for lucid classify. The last layer keeps classes with the "
-    "same name; new classes are randomly initialized.",
+    type=WeightsParam(),
+    metavar="FILE|TAG",
+    help="Weights to start from, as for lucid classify: a file, or default or another tag of the "
+    "model's published weights. The last layer keeps classes with the same name; new classes are "
+    "randomly initialized.",
 )
 @ema_option
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
@@ -245,8 +251,14 @@ def train_classifier(
     exactly, even after Ctrl-C.
     """
     from lucid.training import Run
-    from lucid_models_classification.training import ClassifierOptions, ClassifierTask
+    from lucid_models_classification.training import (
+        DEFAULT_MODEL,
+        ClassifierOptions,
+        ClassifierTask,
+    )
 
+    if options["weights"] is not None:
+        options["weights"] = find_weights(options["weights"], options["model"] or DEFAULT_MODEL)
     for name in ("data", "val", "weights"):
         if options[name] is not None:
             options[name] = str(options[name].resolve())

@@ -11,10 +11,10 @@ import click
 
 from lucid.cli.did_you_mean import did_you_mean
 from lucid.cli.max_pixels import max_pixels_option
-from lucid.cli.model_options import ema_option
+from lucid.cli.model_options import ema_option, find_weights, model_option
 from lucid.cli.output import json_option, printable, warn, write
 from lucid.cli.output_paths import check_output_file, parse_output
-from lucid.cli.param_types import FiniteRange
+from lucid.cli.param_types import FiniteRange, WeightsParam
 from lucid.cli.prediction import (
     IMAGE_OPTION_HINTS,
     PredictionRun,
@@ -54,12 +54,13 @@ __all__ = ["detect", "load_class_names"]
 @images_argument
 @click.option(
     "--weights",
-    required=True,
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE|TAG",
+    type=WeightsParam(),
     help="Detector: a file of lucid train-detector or lucid.save_model, or a state dict that a "
-    "plugin recognizes, such as torchvision's fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
+    "plugin recognizes, such as torchvision's fasterrcnn_resnet50_fpn_coco-258fb6c6.pth; or a tag "
+    "of published weights, see lucid weights.  [default: those of --model]",
 )
+@model_option("Detector with published weights.", "model_name")
 @ema_option
 @click.option(
     "--output",
@@ -103,8 +104,8 @@ __all__ = ["detect", "load_class_names"]
     "--norm-eps",
     type=FiniteRange(0),
     metavar="NUMBER",
-    help="eps of the normalization layers, for torchvision weights.  [default: 0 for the "
-    "published COCO_V1 weights, else 1e-5, as in torchvision]",
+    help="eps of the normalization layers, for torchvision weights.  [default: that of "
+    "published weights, else 1e-5, as in torchvision]",
 )
 @click.option(
     "--coco-results",
@@ -124,7 +125,8 @@ __all__ = ["detect", "load_class_names"]
 @json_option
 def detect(
     images: tuple[str, ...],
-    weights: Path,
+    weights: Path | str | None,
+    model_name: str | None,
     ema: bool | None,
     output: str | None,
     resume: bool,
@@ -140,7 +142,10 @@ def detect(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Find objects in images with a saved detector.
+    """Find objects in images.
+
+    With --model NAME alone, its published weights are fetched into the user's cache once and
+    used: lucid detect photo.jpg --model faster_rcnn_resnet_50_fpn --output boxes.png.
 
     An IMAGE is a file, a directory with images, a pattern in quotes such as
     "photos/**/*.jpg", or @list.txt, a text file with one of these per line.  Unreadable
@@ -164,7 +169,8 @@ def detect(
         check_output_file(results_file, "--coco-results", [".json"])
     files = find_files(images, image_suffixes(), warn)
     predictor = DetectionPredictor(
-        weights,
+        find_weights(weights, model_name),
+        model_name=model_name,
         score_threshold=score_threshold,
         norm_eps=norm_eps,
         ema=ema,

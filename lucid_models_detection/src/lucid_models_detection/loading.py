@@ -21,7 +21,10 @@ _USE = "use lucid classify, or train a detector: lucid train-detector --backbone
 
 
 def load_detector(
-    path: Path, norm_eps: float | None = None, ema: bool | None = None
+    path: Path,
+    norm_eps: float | None = None,
+    ema: bool | None = None,
+    model_name: str | None = None,
 ) -> tuple[Any, tuple[str, ...] | None]:
     """Load the detector in a weight file, and the names of its classes.
 
@@ -31,9 +34,11 @@ def load_detector(
         A file that :func:`lucid.load` reads.
     norm_eps : float, optional
         Epsilon of the backbone's normalizations, for files without model metadata.  Default: that
-        of the weight converter for this file, else that of the builder.
+        of the published weights that the file is a copy of, else that of the builder.
     ema : bool, optional
         Whether to use an exponential moving average of the weights, as for :func:`lucid.load`.
+    model_name : str, optional
+        Registered name that the model must have.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def load_detector(
     Raises
     ------
     lucid.WeightFileError
-        If the file is corrupt or has no detector.
+        If the file is corrupt or has no detector, or another than ``model_name``.
     lucid.UnknownModelError
         If the plugin of the model or of its backbone is missing or disabled; names it.
     ValueError
@@ -58,8 +63,9 @@ def load_detector(
                 f"{path}: expected no norm_eps for a saved model ({metadata}), got {norm_eps:g}; "
                 "leave it out"
             )
-        task = find_saved_model(path, metadata).task
-        if task != _TASK:
+        saved = find_saved_model(path, metadata)
+        _check_name(path, saved.name, model_name)
+        if (task := saved.task) != _TASK:
             remark = f"; {_USE}" if task == _CLASSIFICATION else ""
             raise WeightFileError(
                 f"{path}: expected a detector, got {metadata.name}, a model for {task}{remark}"
@@ -82,9 +88,15 @@ def load_detector(
         else:
             problem = f"the weights of the classifier {found.name}; {_USE}"
         raise WeightFileError(f"{path}: expected a detector, got {problem}")
+    _check_name(path, found.name, model_name)
     model = found.build(**({} if norm_eps is None else {"norm_eps": norm_eps}))
     try:
         weights.load_into(model)
     except StateDictError as error:
         raise WeightFileError(f"{path}: the weights do not fit {found.name}: {error}") from error
     return model, found.class_names
+
+
+def _check_name(path: Path, found: str, expected: str | None) -> None:
+    if expected not in (None, found):
+        raise WeightFileError(f"{path}: expected weights of {expected}, got those of {found}")

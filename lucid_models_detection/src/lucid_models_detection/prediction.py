@@ -46,6 +46,8 @@ class DetectionPredictor(Predictor):
         Class names instead of those of the file, background first.
     norm_eps : float, optional
         ``eps`` of the normalization layers, for torchvision weights.
+    model_name : str, optional
+        Registered name that the model of the file must have.
     ema : bool, optional
         Whether to use the exponential moving average of the weights, as in :func:`lucid.load`.
     drawings : path, optional
@@ -85,6 +87,7 @@ class DetectionPredictor(Predictor):
         score_threshold: float = 0.5,
         class_names: Sequence[str] | None = None,
         norm_eps: float | None = None,
+        model_name: str | None = None,
         ema: bool | None = None,
         drawings: str | os.PathLike[str] | None = None,
         scale: float = 1.0,
@@ -99,6 +102,7 @@ class DetectionPredictor(Predictor):
         if self.class_names is not None:
             check_repeated_names(self.class_names, "class_names")
         self.norm_eps = norm_eps
+        self.model_name = model_name
         self.ema = ema
         self.drawings = None if drawings is None else os.fspath(drawings)
         self.scale = scale
@@ -112,7 +116,7 @@ class DetectionPredictor(Predictor):
         """Return the detector in eval mode and its class names."""
         from lucid_models_detection.loading import load_detector
 
-        model, class_names = load_detector(Path(path), self.norm_eps, self.ema)
+        model, class_names = load_detector(Path(path), self.norm_eps, self.ema, self.model_name)
         if self.score_threshold < getattr(model, "score_threshold", 0):
             model.score_threshold = self.score_threshold
         return model.eval(), class_names

@@ -18,11 +18,12 @@ from lucid.cli.model_options import (
     builder_arguments_option,
     ema_option,
     explain_builder_arguments,
+    find_weights,
     model_option,
 )
 from lucid.cli.output import json_option, write_json
 from lucid.cli.output_paths import check_output_file, check_output_folder
-from lucid.cli.param_types import FiniteRange
+from lucid.cli.param_types import FiniteRange, WeightsParam
 from lucid.cli.training import (
     best_line,
     check_data_option,
@@ -112,16 +113,18 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--backbone-weights",
-    type=_FILE,
-    metavar="FILE",
+    type=WeightsParam(),
+    metavar="FILE|TAG",
     help="Pretrained classifier for the backbone: a file of lucid train-classifier, or "
-    "torchvision's, such as resnet50-0676ba61.pth.",
+    "torchvision's, such as resnet50-0676ba61.pth; or default or another tag of its published "
+    "weights, see lucid weights.",
 )
 @click.option(
     "--weights",
-    type=_FILE,
-    metavar="FILE",
-    help="Pretrained detector, as for lucid detect. Its last layer is kept for classes with the "
+    type=WeightsParam(),
+    metavar="FILE|TAG",
+    help="Pretrained detector, as for lucid detect: a file, or default or another tag of the "
+    "model's published weights. Its last layer is kept for classes with the "
     "same name in the data; new classes are initialized randomly.",
 )
 @ema_option
@@ -255,8 +258,9 @@ def train_detector(
     help="Folder that the file names of --data are relative to.",
 )
 @click.option(
-    "--weights", required=True, type=_FILE, metavar="FILE", help="Detector, as for lucid detect."
+    "--weights", type=WeightsParam(), metavar="FILE|TAG", help="Detector, as for lucid detect."
 )
+@model_option("Detector with published weights, as for lucid detect.", "model_name")
 @ema_option
 @click.option(
     "--class-names",
@@ -293,7 +297,8 @@ def train_detector(
 def evaluate(
     data: Path,
     images: Path,
-    weights: Path,
+    weights: Path | str | None,
+    model_name: str | None,
     ema: bool | None,
     names_file: Path | None,
     skip_invalid: bool,
@@ -325,10 +330,12 @@ def evaluate(
     if plot is not None:
         kinds = import_matplotlib_figure()().canvas.get_supported_filetypes()
         check_output_file(plot, "--plot", [f".{kind}" for kind in kinds])
+    weights = find_weights(weights, model_name)
     model, evaluation = _dataset_evaluation(
         data,
         images,
         weights,
+        model_name,
         ema,
         names_file,
         on_invalid="skip" if skip_invalid else "raise",
@@ -360,6 +367,7 @@ def _dataset_evaluation(
     data: Path,
     images: Path,
     weights: Path,
+    model_name: str | None,
     ema: bool | None,
     names_file: Path | None,
     **options: Any,
@@ -371,7 +379,7 @@ def _dataset_evaluation(
     from lucid_models_detection.dataset_evaluation import DatasetEvaluation
     from lucid_models_detection.loading import load_detector
 
-    model, class_names = load_detector(weights, ema=ema)
+    model, class_names = load_detector(weights, ema=ema, model_name=model_name)
     if names_file is not None:
         class_names = load_class_names(names_file, model.num_classes)
     found = read_categories(data).names_for(class_names)

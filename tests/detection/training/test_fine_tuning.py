@@ -9,8 +9,10 @@ import pytest
 import small_detection
 
 import lucid
+from lucid.errors import UnknownWeightsError
 from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import ModelRegistry
+from lucid.weights.download import cached_path
 from lucid_models_classification.torchvision import torchvision_state_dict
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.training.fine_tuning import (
@@ -20,6 +22,7 @@ from lucid_models_detection.training.fine_tuning import (
     new_detector,
     parameter_groups,
 )
+from lucid_models_detection.training.options import resolve_paths
 
 NAME = "faster_rcnn_resnet_18_fpn"
 NAMES = ("background", "square", "disc")
@@ -56,6 +59,27 @@ def test_backbone_from_classifier(classifier, tmp_path: Path, kind: str) -> None
     assert model.config.image_mean == (
         (0.5, 0.4, 0.3) if kind == "model" else (0.485, 0.456, 0.406)
     )
+
+
+def test_tags_are_resolved_to_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, publish: Any
+) -> None:
+    source = create_model("resnet_18")
+    fields = {
+        "converter": "torchvision-resnet",
+        "preprocessing": {"mean": [0.5] * 3, "std": [1] * 3},
+    }
+    entry = publish("resnet_18", torchvision_state_dict(source), **fields)
+    given = {"model": NAME, "model_options": small_detection.SMALL, "data": None}
+    options = resolve_paths({**given, "backbone_weights": "test_v1"})
+    assert options == {**given, "backbone_weights": str(cached_path(entry))}
+    model = from_backbone(NAME, cached_path(entry), {"num_classes": 3, **small_detection.SMALL})
+    assert same(model.backbone.net.fc.weight, source.fc.weight)
+    assert (model.config.image_mean, model.config.image_std) == ((0.5,) * 3, (1,) * 3)
+    with pytest.raises(UnknownWeightsError, match="no published weights for faster_rcnn_resnet_18"):
+        resolve_paths({**given, "weights": "default"})
+    monkeypatch.chdir(tmp_path)
+    assert resolve_paths({"weights": "w.pth"}) == {"weights": str(tmp_path / "w.pth")}
 
 
 class Net(lucid.nn.Module):

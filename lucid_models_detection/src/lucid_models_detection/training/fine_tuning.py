@@ -34,6 +34,7 @@ from lucid_models_detection.loading import load_detector
 
 __all__ = [
     "accepts_argument",
+    "backbone_name",
     "freeze_stages",
     "from_backbone",
     "from_detector",
@@ -52,6 +53,17 @@ def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
             f"--task {_TASK}"
         )
     return check_detector(create_model(name, **options))
+
+
+def backbone_name(name: str, options: Mapping[str, Any]) -> str:
+    """Return the registered name of a detector's backbone; raise ValueError if it has none."""
+    net = backbone_net(new_detector(name, options))
+    if net.model_name is None:
+        raise ValueError(
+            f"backbone_weights: expected a file for the backbone of {name}, an unregistered "
+            f"{type(net).__name__}, got a tag"
+        )
+    return net.model_name
 
 
 def from_backbone(
@@ -73,7 +85,7 @@ def from_backbone(
             f"{path}: expected a classifier with 3 input channels, got {channels}; train it on "
             "color images"
         )
-    statistics = _image_statistics(path)
+    statistics = _image_statistics(path, weights)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
     if network is not None and _has_backbone_argument(name):
         chosen = {"backbone": network, **chosen}
@@ -192,11 +204,12 @@ def _has_backbone_argument(name: str) -> bool:
     return parameter is not None and is_model(parameter.default)
 
 
-def _image_statistics(path: Path) -> dict[str, Any]:
-    """Return the image mean and standard deviation recorded in a classifier's file."""
-    if not has_model_metadata(path):
-        return {}
-    recorded = model_metadata(path).preprocessing or {}
+def _image_statistics(path: Path, weights: StateDictFile) -> dict[str, Any]:
+    """Return the image mean and standard deviation of a classifier's file, as far as known."""
+    if has_model_metadata(path):
+        recorded = model_metadata(path).preprocessing or {}
+    else:
+        recorded = (weights.identified and weights.identified.preprocessing) or {}
     known = {"image_mean": recorded.get("mean"), "image_std": recorded.get("std")}
     return {key: tuple(value) for key, value in known.items() if value is not None}
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from lucid.training.option_checks import check_floats, check_integers
+from lucid.weights import is_weight_path, resolve_weights
 from lucid_models_detection.data import ColorJitter, RandomCrop, RandomHorizontalFlip, ScaleJitter
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
 from lucid_models_detection.data.types import SampleTransform
+from lucid_models_detection.training.fine_tuning import backbone_name
 
-__all__ = ["AUGMENTATIONS", "OPTIMIZERS", "TrainingOptions", "resolve_paths"]
+__all__ = ["AUGMENTATIONS", "DEFAULT_MODEL", "OPTIMIZERS", "TrainingOptions", "resolve_paths"]
+
+DEFAULT_MODEL = "faster_rcnn_resnet_50_fpn"
 
 #: Default peak learning rate and weight decay of each optimizer.  SGD: torchvision's, scaled to
 #: batches of four; AdamW: chosen on small datasets.
@@ -52,9 +56,10 @@ class TrainingOptions:
     model_options : dict
         Keyword arguments of the model builder.
     weights : str or None
-        Weights of a pretrained detector.
+        Weights of a pretrained detector: a file, or ``"default"`` or another tag of the model's
+        published weights.
     backbone_weights : str or None
-        Weights of a pretrained classifier for the backbone.
+        Weights of a pretrained classifier for the backbone, a file or a tag.
     ema : bool or None
         Whether to use the EMA of the weights in either, as in :func:`lucid.load`.
     epochs : int
@@ -154,9 +159,17 @@ class TrainingOptions:
 
 
 def resolve_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the paths among the options absolute, as recorded in ``run.json``."""
+    """Make the paths among the options absolute, as recorded in ``run.json``.
+
+    Tags of published weights become the paths of their files, which are fetched if needed.
+    """
     paths = ("data", "images", "val", "val_images", "weights", "backbone_weights")
-    return {
-        name: str(Path(value).resolve()) if name in paths and value is not None else value
-        for name, value in options.items()
-    }
+    found = {name: options[name] for name in paths if options.get(name) is not None}
+    for name in ("weights", "backbone_weights"):
+        if name in found and not is_weight_path(found[name]):
+            model, chosen = options.get("model"), options.get("model_options")
+            model = model or DEFAULT_MODEL
+            if name == "backbone_weights":
+                model = backbone_name(model, chosen or {})
+            found[name] = resolve_weights(found[name], model)
+    return {**options, **{name: str(Path(value).resolve()) for name, value in found.items()}}

@@ -38,13 +38,16 @@ from lucid_models_detection.training.fine_tuning import (
     new_detector,
     parameter_groups,
 )
-from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolve_paths
+from lucid_models_detection.training.options import (
+    DEFAULT_MODEL,
+    OPTIMIZERS,
+    TrainingOptions,
+    resolve_paths,
+)
 from lucid_models_detection.training.samples import SampleDetections
 from lucid_models_detection.training.validation import Validation
 
 __all__ = ["DetectorTask", "train_detector"]
-
-DEFAULT_MODEL = "faster_rcnn_resnet_50_fpn"
 
 _MOMENTUM = 0.9
 #: Factor of the backbone's learning rate, and number of frozen stages, if it is pretrained.
@@ -240,7 +243,7 @@ def train_detector(
 
         run = train_detector(
             "train.json", "images", "run", val="val.json",
-            backbone_weights="resnet50-0676ba61.pth", epochs=12,
+            backbone_weights="default", epochs=12,
         )
         print(run.trainer.best, run.folder.best)
     """
