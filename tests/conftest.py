@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.process
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -50,10 +51,10 @@ def cheap_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return a function that publishes a state dict as weights of a model, on a local mirror.
+    """Return a function that publishes weights of a model on a local mirror.
 
-    ``publish(model, state, tag, **fields)`` returns the entry: that of the catalog with another
-    digest if the tag exists, else a new one with these fields.
+    ``publish(model, state, tag, **fields)``, with a state dict or a file, returns the entry: that
+    of the catalog with another digest if the tag exists, else a new one with these fields.
     """
     from lucid.weights import CatalogEntry, catalog, save
 
@@ -76,12 +77,15 @@ def publish(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     monkeypatch.setattr(catalog, "registered_weights", with_published)
 
     def publish(model: str, state: Any, tag: str = "test_v1", **fields: Any) -> CatalogEntry:
-        file: Path = folder / f"{model}.safetensors"
-        save(state, file)
+        file: Path = folder / (state.name if isinstance(state, Path) else f"{model}.safetensors")
+        if isinstance(state, Path):
+            shutil.copy(state, file)
+        else:
+            save(state, file)
         found = {"sha256": catalog.sha256_of(file), "size": file.stat().st_size}
         known = {(entry.model, entry.tag): entry for entry in registered()}.get((model, tag))
         if known is None:
-            url = f"https://weights.example/{model}.safetensors"
+            url = f"https://weights.example/{file.name}"
             known = CatalogEntry(model, tag, url, license="CC0-1.0", source="test", **found)
         entries[model, tag] = entry = replace(known, **found, **fields)
         file.rename(folder / "mirror" / entry.filename)

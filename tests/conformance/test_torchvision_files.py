@@ -145,7 +145,11 @@ def as_of_old(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def test_detect(
-    detector: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    detector: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Any,
+    publish: Any,
 ) -> None:
     """As published: old names, the legacy form, and an epsilon of 0 in the normalizations."""
     weights, photo = tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", tmp_path / "photo.png"
@@ -160,7 +164,8 @@ def test_detect(
     with torch.no_grad():
         (expected,) = detector([torch.as_tensor(pixels.transpose(2, 0, 1) / np.float32(255))])
 
-    arguments = [str(photo), "--weights", str(weights), "--norm-eps", "0", "--json"]
+    publish("faster_rcnn_resnet_50_fpn", weights, "coco_v1")
+    arguments = [str(photo), "--model", "fasterrcnn_resnet50_fpn", "--json"]
     assert run(["detect", *arguments, "--score-threshold", "0"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)["images"]
     detections = entry["detections"]
