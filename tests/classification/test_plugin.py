@@ -35,6 +35,6 @@ def test_multiply_adds_are_the_published_ones() -> None:
 def test_torchvision_names_give_a_remedy() -> None:
     with pytest.raises(ImportError, match=r"such as lucid\.models\.resnet50"):
         from lucid_models_classification import resnet50  # noqa: F401
-    with pytest.raises(AttributeError, match="Lucid downloads no weights"):
+    with pytest.raises(AttributeError, match=r"weights=\"imagenet1k_v2\""):
         _ = package.ResNet50_Weights
     assert not hasattr(package, "vgg16")

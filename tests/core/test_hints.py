@@ -51,7 +51,10 @@ X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
         (lambda: lucid.split(X, split_size_or_sections=1), "use size_or_sections="),
         (lambda: X.to("cuda", lucid.float32), "to() has no argument 'device': leave it out"),
         (lambda: lucid.models.list_models(filter="a"), "use pattern="),
-        (lambda: lucid.models.list_models(pretrained=True), "downloads no weights"),
+        (
+            lambda: lucid.models.list_models(pretrained=True),
+            "list weights by lucid.weights.list_weights()",
+        ),
         (
             lambda: lucid.models.create_model("a", True),
             "has no argument 'pretrained'",

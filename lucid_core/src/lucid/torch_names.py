@@ -17,9 +17,14 @@ _OTHER_OPTIMIZER = "not in Lucid; `lucid.optim.AdamW(params)` is the nearest"
 _OTHER_ACTIVATION = "not in Lucid; call functions such as `lucid.exp(x)` in a `forward` of your own"
 _NO_SUCH_TASK = "not in Lucid; `lucid.models.list_models()` lists the models"
 _ORDER = "not in Lucid; give the order as `lucid.data.Subset(dataset, [2, 0, 1])`"
-_WEIGHTS = (
-    "leave it out: Lucid downloads no weights; load a file into the model with "
-    "`lucid.weights.load_weights(model, path)`"
+_WEIGHTS = 'load weights by `lucid.models.create_model("resnet_50", weights="default")`'
+_BACKBONE_WEIGHTS = (
+    "load weights into the backbone: "
+    '`lucid.weights.load_weights(model.backbone.net, lucid.weights.fetch("resnet_50"))`'
+)
+_WEIGHT_TAGS = (
+    'give the tag as create_model("resnet_50", weights="imagenet1k_v2"); '
+    '`lucid.weights.list_weights("resnet_50")` lists the tags'
 )
 
 #: PyTorch's prefix of the names in each table of ATTRIBUTES.
@@ -131,7 +136,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "Size": "`tuple`",
         "utils": "`lucid.data` (for `torch.utils.data`)",
         "set_default_dtype": "leave it out: float32 is the default",
-        "hub": _WEIGHTS,
+        "hub": "published weights are listed by `lucid.weights.list_weights()`",
         "create_model": '`lucid.models.create_model("resnet_50")`',
         "list_models": '`lucid.models.list_models("resnet_*")`',
         "vdot": "`x[0] @ y[0]`",
@@ -390,7 +395,10 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "device": _CPU,
     },
     "lucid.models": {
-        **_same(_WEIGHTS, "*_Weights get_weight get_model_weights is_model_pretrained"),
+        **_same(_WEIGHT_TAGS, "*_Weights get_weight"),
+        **_same(
+            '`lucid.weights.list_weights("resnet_50")`', "get_model_weights is_model_pretrained"
+        ),
         **_same(_NO_SUCH_TASK, "segmentation quantization video optical_flow"),
         "get_model": '`lucid.models.create_model("resnet_50")`',
         "get_model_builder": '`lucid.models.get_builder("resnet_50")`',
@@ -427,9 +435,10 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 #: Hints for keyword arguments: the name in Lucid, or a sentence.
 KEYWORDS: dict[str, str] = {
     **_same(_CPU, "device pin_memory pin_memory_device non_blocking map_location capturable"),
-    **_same(
-        _WEIGHTS, "pretrained pretrained_backbone weights weights_backbone checkpoint_path progress"
-    ),
+    **_same(_WEIGHTS, "pretrained weights"),
+    **_same(_BACKBONE_WEIGHTS, "pretrained_backbone weights_backbone"),
+    "checkpoint_path": "give the path as `weights=` of `lucid.models.create_model`",
+    "progress": "leave it out: terminals show the progress",
     "dim": "axis",
     "dims": "axis",
     "keepdim": "keepdims",
@@ -485,7 +494,7 @@ KEYWORDS: dict[str, str] = {
 KEYWORDS_OF: dict[str, dict[str, str]] = {
     "max": {"dim": "use `axis=`; max returns only the values, argmax the indices"},
     "min": {"dim": "use `axis=`; min returns only the values, argmin the indices"},
-    "list_models": {"pretrained": "leave it out: Lucid downloads no weights"},
+    "list_models": {"pretrained": "list weights by `lucid.weights.list_weights()`"},
     "Resize": {"antialias": "leave it out: resizing always antialiases"},
     "backward": {"inputs": "set `requires_grad` of the leaves instead"},
 }

@@ -80,8 +80,8 @@ def __getattr__(name: str) -> Any:
 def _names_of_torchvision() -> dict[str, str]:
     models = "torchvision's names of models are in lucid.models, such as `lucid.models.resnet50`"
     weights = (
-        "leave it out: Lucid downloads no weights; load a file into the model with "
-        "`lucid.weights.load_weights(model, path)`"
+        'give the tag as create_model("resnet_50", weights="imagenet1k_v2"); '
+        '`lucid.weights.list_weights("resnet_50")` lists the tags'
     )
     return {**dict.fromkeys(("resnet*", "resnext*", "wide_resnet*"), models), "*_Weights": weights}
 

@@ -15,8 +15,8 @@ _PARTS = "lucid_models_detection.parts"
 _FAMILY = "lucid_models_detection.faster_rcnn"
 _MODELS = "`from lucid.models import {}`"
 _WEIGHTS = (
-    "leave it out: Lucid downloads no weights; torchvision's files are opened by lucid detect "
-    "--weights and lucid train-detector --weights"
+    'give the tag as create_model("faster_rcnn_resnet_50_fpn", weights="coco_v1"); '
+    '`lucid.weights.list_weights("faster_rcnn_*")` lists the tags'
 )
 _NO_SUCH_DETECTOR = (
     'not in Lucid; `lucid.models.list_models(task="object-detection")` lists the detectors'
