@@ -17,6 +17,7 @@ import sys
 import sysconfig
 import tomllib
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ import pytest
 from PIL import Image
 
 import lucid
+from lucid.models import zoo
+from lucid.models.registry import ModelRegistry
 from lucid.scaffold import PluginNames, core_requirement
 from lucid.scaffold.project import render
 
@@ -97,7 +100,7 @@ def follow(fresh: FreshEnvironment, text: str) -> list[str]:
             for line in block.body.splitlines():
                 command = line.removeprefix("$ ")
                 if "uninstall" in command:  # run the Python examples while the plugin is installed
-                    assert "9 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
+                    assert "10 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
                 output = fresh.run(command)
                 done.append(command)
         elif block.language == "text" and block.follows and output:
@@ -127,6 +130,35 @@ def test_files_quoted_by_the_page() -> None:
     assert project["dependencies"] == [core_requirement(lucid.__version__)]
     for path, part in quoted.items():
         assert part.strip() in written[path], path
+
+
+@pytest.fixture
+def forget_tiny() -> Iterator[None]:
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tiny"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("forget_tiny")
+def test_weights_of_the_page_are_registered(tmp_path, monkeypatch) -> None:
+    [weights] = [block.body for block in blocks(TEXT) if "lucid_register_weights" in block.body]
+    models = captioned_files(TEXT)["src/tiny/plugin.py"]
+    (tmp_path / "tiny").mkdir()
+    code = f"from __future__ import annotations\n{weights}\n{models}"
+    (tmp_path / "tiny" / "plugin.py").write_text(code)
+    (tmp_path / "tiny" / "classes.py").write_text("DIGITS = list('0123456789')\n")
+    info = tmp_path / "tiny-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[lucid.models]\ntiny = tiny.plugin\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
+
+    entry = lucid.weights.catalog_entry("tiny_net")
+    assert entry == lucid.weights.catalog_entry("tiny_net", "digits_v1")
+    assert len(entry.sha256) == 64
+    assert entry.filename == "tiny_net-digits-1f0c63ab.safetensors"
+    assert entry.class_names == tuple("0123456789")
 
 
 DETECTOR = (ROOT / "docs" / "detector_plugin.md").read_text(encoding="utf-8")
