@@ -44,8 +44,12 @@ def run(*command: object, cwd: Path) -> str:
 # --- examples of pages ---------------------------------------------------------------
 
 
-#: Pages whose examples run elsewhere, with the plugin or the detector that they use.
-ELSEWHERE = {"docs/plugins.md": "test_plugins_page.py", "README.md": "test_landing_page.py"}
+#: Pages whose examples run elsewhere, with the plugin or the weights that they use.
+ELSEWHERE = {
+    "docs/plugins.md": "test_plugins_page.py",
+    "docs/weights.md": "test_weights_pages.py",
+    "README.md": "test_weights_pages.py",
+}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])

@@ -42,8 +42,8 @@ Examples
 
 Training Notes
 --------------
-No pretrained weights are shipped.  torchvision's weights of the same architecture load with
-``lucid_models_classification.torchvision.load_torchvision_weights``.  {training}
+No pretrained weights are shipped; ``lucid.models.create_model("{name}", weights="default")``
+fetches torchvision's.  {training}
 """
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])

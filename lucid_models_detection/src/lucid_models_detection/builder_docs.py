@@ -90,7 +90,8 @@ No pretrained weights are shipped.  Train in two stages; the examples show one s
    >>> losses = detector([image], [target])
    >>> sum(losses.values()).backward()
 
-``lucid train-detector --backbone-weights FILE`` runs the second stage.
+``lucid train-detector --backbone-weights FILE`` runs the second stage; ``default`` in place of
+FILE fetches published weights of the backbone.
 
 .. tip::
 
