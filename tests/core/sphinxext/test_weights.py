@@ -23,7 +23,8 @@ def test_table_has_row_per_file():
     assert rows == [
         "   * - :doc:`tiny_net </models/tiny_net>`",
         "     - ``shapes_v2`` (default)",
-        "     - acc@1 97.1, acc@5 99.0",
+        "     - | acc@1 97.1",
+        "       | acc@5 99.0",
         "     - 1.1",
         "     - CC-BY-4.0; no \\*warranty\\*",
         "     - `toy <https://example.org/tiny_net-1f0c63ab.safetensors>`__",

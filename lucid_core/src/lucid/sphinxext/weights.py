@@ -75,7 +75,8 @@ def weights_table(entries: Sequence[CatalogEntry], pages: Mapping[str, str]) -> 
             (
                 f":doc:`{name} <{pages[entry.model]}>`" if entry.model in pages else name,
                 f"``{entry.tag}``{' (default)' * entry.default}",
-                escape(", ".join(f"{name} {value}" for name, value in entry.metrics.items())),
+                # One per line, indented like the cell.
+                "\n       ".join(f"| {escape(name)} {x}" for name, x in entry.metrics.items()),
                 f"{entry.size / 2**20:,.1f}",
                 escape(entry.license),
                 f"`{escape(entry.source)} <{entry.url}>`__",
