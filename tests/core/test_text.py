@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lucid.text import decode_text, kind_of_binary, open_text, pluralize, read_text
+from lucid.text import decode_text, format_size, kind_of_binary, open_text, pluralize, read_text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -97,3 +97,8 @@ def test_text_that_starts_like_a_binary_format_is_text(tmp_path: Path, text: str
 def test_pluralize() -> None:
     assert [pluralize(n, "image") for n in (0, 1, 1200)] == ["0 images", "1 image", "1,200 images"]
     assert pluralize(2, "class", "classes") == "2 classes"
+
+
+def test_format_size() -> None:
+    assert format_size(1_500_000) == "1.4 MiB"
+    assert format_size(3 << 30) == "3,072.0 MiB"

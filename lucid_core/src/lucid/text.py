@@ -13,6 +13,7 @@ from lucid.file_types import HEADER_SIZE, FileType, detect_file_type
 __all__ = [
     "align_columns",
     "decode_text",
+    "format_size",
     "kind_of_binary",
     "list_some",
     "open_text",
@@ -63,6 +64,11 @@ def pluralize(number: int, noun: str, plural: str | None = None) -> str:
         Plural of the noun.  Default: ``noun + "s"``.
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes in MiB, such as ``"97.8 MiB"``."""
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def list_some(names: Iterable[str], limit: int = 3, *, quote: bool = True) -> str:

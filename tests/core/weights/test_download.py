@@ -213,7 +213,7 @@ def test_one_line_describes_the_download(
     out, err = capfd.readouterr()
     assert (out, err) == (
         "",
-        f"fetching {NAME} (toy_model first, 0.0 MB, MIT) from 127.0.0.1\n",
+        f"fetching {NAME} (toy_model first, 0.0 MiB, MIT) from 127.0.0.1\n",
     )
     fetch_entry(entry)
     assert capfd.readouterr() == ("", "")
@@ -579,7 +579,7 @@ def test_full_disk(entry: CatalogEntry, monkeypatch: pytest.MonkeyPatch) -> None
             yield file
 
     monkeypatch.setattr(download, "atomic_write", full)
-    with pytest.raises(WeightsDownloadError, match=r"free 0\.0 MB, or set LUCID_HOME") as caught:
+    with pytest.raises(WeightsDownloadError, match=r"free 0\.0 MiB, or set LUCID_HOME") as caught:
         fetch_entry(entry)
     assert caught.value.errno == errno.ENOSPC
     assert str(caught.value).startswith(f"{cached_path(entry)}: ")
@@ -681,7 +681,7 @@ def test_two_processes_download_once(server: Server, entry: CatalogEntry) -> Non
         both_run.set()
         outputs = [process.communicate(timeout=30) for process in (first, second)]
     assert sorted(lines.values()) == [
-        f"fetching {NAME} (toy_model first, 0.0 MB, MIT) from 127.0.0.1\n",
+        f"fetching {NAME} (toy_model first, 0.0 MiB, MIT) from 127.0.0.1\n",
         f"waiting for another process that fetches {NAME}\n",
     ]
     assert outputs == [(f"{cached_path(entry)}\n", "")] * 2

@@ -10,7 +10,7 @@ import click
 
 from lucid.cli.did_you_mean import did_you_mean
 from lucid.cli.output import json_option, write, write_json, write_table
-from lucid.text import align_columns, pluralize
+from lucid.text import align_columns, format_size, pluralize
 
 if TYPE_CHECKING:
     from lucid.weights import CatalogEntry
@@ -204,7 +204,7 @@ def remove(model: str | None, tag: str, every: bool, as_json: bool) -> None:
     if as_json:
         write_json(removed)
     elif removed:
-        freed = sum(file["bytes"] for file in removed) / 2**20
-        click.echo(f"removed {pluralize(len(removed), 'file')}, {freed:,.1f} MiB freed")
+        freed = sum(file["bytes"] for file in removed)
+        click.echo(f"removed {pluralize(len(removed), 'file')}, {format_size(freed)} freed")
     else:
         click.echo("no weights are fetched" if every else f"{entries[0]} is not fetched", err=True)

@@ -32,6 +32,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from lucid.errors import WeightsDownloadError
 from lucid.kernels.cache import user_cache_folder
+from lucid.text import format_size
 from lucid.weights.atomic_file import atomic_write
 from lucid.weights.catalog import (
     DEFAULT,
@@ -229,7 +230,7 @@ def _file_error(entry: CatalogEntry, path: Path, error: OSError) -> WeightsDownl
     """Return the error of a file operation in the cache."""
     where = error.filename or path
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = f"free {_megabytes(entry.size)}, or set LUCID_HOME to a folder on another disk"
+        remedy = f"free {format_size(entry.size)}, or set LUCID_HOME to a folder on another disk"
     else:
         remedy = "set LUCID_HOME to a folder that you can read and write"
     failure = WeightsDownloadError(f"{where}: {error.strerror or error}; {remedy}")
@@ -418,15 +419,10 @@ def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> 
 def _print_start(entry: CatalogEntry, source: str | Path, replaced: bool) -> None:
     where = source.parent if isinstance(source, Path) else urlsplit(source).hostname
     verb = "replacing the damaged" if replaced else "fetching"
-    _print(
-        f"{verb} {entry.filename} ({entry}, {_megabytes(entry.size)}, {entry.license}) from {where}"
-    )
+    described = f"{entry}, {format_size(entry.size)}, {entry.license}"
+    _print(f"{verb} {entry.filename} ({described}) from {where}")
 
 
 def _print(line: str) -> None:
     if sys.stderr is not None:  # it is None without a console
         print(line, file=sys.stderr, flush=True)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -39,7 +39,7 @@ __all__ = [
 MODEL_KEY = "lucid.model"
 #: Metadata key of a training checkpoint, see :mod:`lucid.training.checkpoint`.
 CHECKPOINT_KEY = "lucid.checkpoint"
-#: What a file keeps of published weights, beside class names and preprocessing.
+#: Fields of published weights in a file, in addition to class names and preprocessing.
 PUBLISHED_FIELDS = ("tag", "url", "sha256", "license", "source", "metrics")
 _REMEDY = (
     ". Save the weights with lucid.save(model.state_dict(), path), or register a builder that "
