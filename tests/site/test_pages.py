@@ -14,6 +14,7 @@ PAGES = {
     "install": "install.html",
     "zoo": "models/index.html",
     "family": "models/families/faster_rcnn.html",
+    "weights": "weights.html",
     "model": "models/faster_rcnn_resnet_50_fpn.html",
     "tutorial": "tutorials/digit_detector.html",
     "autograd": "tutorials/autograd.html",
