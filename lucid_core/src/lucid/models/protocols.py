@@ -185,6 +185,11 @@ def head_keys(model: Module) -> list[str]:
     ----------
     model : lucid.nn.Module
         Satisfies :class:`lucid.models.Classifier`.
+
+    Returns
+    -------
+    list of str
+        In the order of the state dict.
     """
     prefixes = check_classifier(model).head_prefixes
     return [key for key in model.state_dict() if key.startswith(prefixes)]

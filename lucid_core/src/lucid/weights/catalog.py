@@ -238,7 +238,18 @@ def _sha256(path: str, *state: int) -> str:
 
 
 def is_weight_path(weights: object) -> bool:
-    """Whether `weights` is the path of a file, not a tag: it has a separator or a known suffix."""
+    """Return whether `weights` is the path of a file, not a tag.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        Argument such as that of :func:`lucid.models.create_model`.
+
+    Returns
+    -------
+    bool
+        True for path-like objects, and for strings with a separator or a suffix of weight files.
+    """
     if not isinstance(weights, str):
         return True
     path = Path(weights)
