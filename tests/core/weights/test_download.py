@@ -176,6 +176,15 @@ def test_without_home_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         weights_folder()
 
 
+@pytest.mark.parametrize("variable", ["LUCID_HOME", "LUCID_WEIGHTS_MIRROR"])
+def test_home_of_an_unknown_user(
+    entry: CatalogEntry, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "~no-such-user/weights")
+    with pytest.raises(WeightsDownloadError, match=f"^{variable}: .*~no-such-user/weights"):
+        fetch_entry(entry)
+
+
 def test_cached_path_has_the_name_of_the_entry(home: Path, entry: CatalogEntry) -> None:
     assert cached_path(entry) == home / "weights" / NAME
     other = replace(entry, url="https://example.org/other.pth?download=1")

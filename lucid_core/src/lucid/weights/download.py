@@ -149,14 +149,24 @@ def weights_folder() -> Path:
     Raises
     ------
     WeightsDownloadError
-        If ``LUCID_HOME`` is not set and the user has no home.
+        If ``LUCID_HOME`` is not set and the user has no home, or begins with that of no user.
     """
     if home := os.environ.get("LUCID_HOME"):
-        return Path(home).expanduser().absolute() / "weights"
+        return _folder(home, "LUCID_HOME") / "weights"
     try:
         return user_cache_folder() / "weights"
     except OSError as error:
         raise WeightsDownloadError(f"{error}; set LUCID_HOME to a folder") from error
+
+
+def _folder(value: str, variable: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise WeightsDownloadError(
+            f"{variable}: expected a folder, got {value}, the home of an unknown user; set an "
+            "absolute path"
+        ) from None
 
 
 # --- source ---------------------------------------------------------------------------------------
@@ -166,7 +176,7 @@ def _find_source(entry: CatalogEntry, path: Path, cached: bool | None) -> str | 
     """Return the address or, from a mirror folder, the file to fetch from."""
     mirror = os.environ.get(_MIRROR, "").strip()
     if mirror and "://" not in mirror:
-        folder = Path(mirror).expanduser().absolute()
+        folder = _folder(mirror, _MIRROR)
         if not folder.is_dir():
             raise WeightsDownloadError(
                 f"{_MIRROR}: expected an https address or an existing folder, got {mirror}"
