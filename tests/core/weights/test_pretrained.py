@@ -11,7 +11,7 @@ import pytest
 
 import lucid
 from lucid import WeightFileError, WeightFileWarning, nn
-from lucid.errors import UnknownWeightsError
+from lucid.errors import PluginError, UnknownWeightsError
 from lucid.models import create_model
 from lucid.weights import WeightsInfo, load_weights, resolve_weights, save_model
 
@@ -127,6 +127,12 @@ def test_published_file_that_is_not_the_models(publish: Any) -> None:
     publish("tiny_pretrained", {"x": lucid.zeros(3)}, default=True)
     with pytest.raises(WeightFileError, match=r"do not fit tiny_pretrained: (.|\n)*body\.weight"):
         create_model("tiny_pretrained", weights="default")
+
+
+def test_missing_converter_of_published_weights(publish: Any, source: nn.Module) -> None:
+    publish("tiny_pretrained", source.state_dict(), converter="absent", arguments={"width": 5})
+    with pytest.raises(PluginError, match=r"tiny_pretrained test_v1 .*'absent'"):
+        create_model("tiny_pretrained", weights="test_v1")
 
 
 def test_copy_of_published_weights_is_recognized_under_any_name(

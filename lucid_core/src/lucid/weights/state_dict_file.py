@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lucid.errors import LucidError, PluginError, StateDictError, WeightFileError
+from lucid.weights.catalog import entry_of_file
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import GuardedConverter, find_converter_by_name
 from lucid.weights.identify import IdentifiedWeights, identify_weights, prefix_path
@@ -65,22 +66,24 @@ class StateDictFile:
         Raises
         ------
         lucid.WeightFileError
-            If the file is damaged, or several converters recognize it; without `model` also if
-            no model of a recognized family has these weights.
+            If the file is damaged, or several converters recognize it; without `model`, and for
+            published weights, also if no model of a recognized family has these weights.
         lucid.PluginError
-            If a converter fails, none recognizes the weights, and `model` is not given.
+            If a converter fails, none recognizes the weights, and `model` is not given or the
+            weights are published.
         """
         state = load(path, ema=ema)
         try:
             found = identify_weights(state, path=path, ema=ema, task=task, model=model)
-        except StateDictError as error:
-            if model is None:
-                raise WeightFileError(prefix_path(path, error)) from None
-            found = None
-        except PluginError:
-            if model is None:
+        except (StateDictError, PluginError) as error:
+            # Without their entry, published weights would lack arguments and preprocessing.
+            entry = entry_of_file(path, model)
+            if model is not None and (entry is None or entry.model != model):
+                found = None
+            elif isinstance(error, PluginError):
                 raise
-            found = None
+            else:
+                raise WeightFileError(prefix_path(path, error)) from None
         if found is None:
             converter = find_converter_by_name(model)
         else:
