@@ -76,7 +76,9 @@ def load_detector(
                 f"{path}: expected a detector, got {metadata.name} without predict()"
             )
         return model, metadata.class_names
-    weights = StateDictFile.read(path, ema=ema)
+    weights = StateDictFile.read(path, model=model_name, ema=ema)
+    if model_name is not None and weights.identified is None:
+        weights = StateDictFile.read(path, ema=ema)  # raises the reason, if a converter has one
     found = weights.identified
     if found is None or found.task != _TASK:
         if found is None:

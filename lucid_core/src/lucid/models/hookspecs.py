@@ -346,7 +346,7 @@ class RegisterWeights(Protocol):
         Raises
         ------
         TypeError, ValueError
-            If an argument is invalid, or the plugin registers the tag twice.
+            If an argument is invalid, or the plugin registers the tag or file twice for a model.
         """
 
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -14,7 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lucid.errors import PluginError, UnknownModelError, UnknownWeightsError
+from lucid.errors import (
+    PluginError,
+    PluginWarning,
+    UnknownModelError,
+    UnknownWeightsError,
+    WeightFileError,
+    find_stack_level,
+)
 from lucid.models import model_info, zoo
 from lucid.models.discovery import Plugin, describe_error
 from lucid.models.info import IMPORT_PATH, natural_key
@@ -159,8 +167,38 @@ def list_weights(pattern: str = "*") -> list[CatalogEntry]:
 
 
 def registered_weights() -> list[CatalogEntry]:
-    """Return the entries of all plugins; a plugin whose hook fails is skipped with a warning."""
-    return zoo.registry.collect(plugin_weights, "weights")
+    """Return the entries of all plugins; a plugin whose hook fails is skipped with a warning.
+
+    The plugin that registers a model chooses its default weights.  Of two plugins that register
+    the same tag or file of a model, the other is skipped with a warning.
+    """
+    entries = zoo.registry.collect(plugin_weights, "weights")
+    kept: list[CatalogEntry] = []
+    for entry in sorted(entries, key=lambda entry: not _is_of_model(entry)):
+        others = [other for other in kept if other.model == entry.model]
+        if same := [other for other in others if _is_same(other, entry)]:
+            warnings.warn(
+                f"the weights {entry} of {entry.origin} are skipped: {same[0].origin} registers "
+                f"{same[0]}; disable one of the plugins by LUCID_DISABLE_PLUGINS",
+                PluginWarning,
+                stacklevel=find_stack_level(),
+            )
+        else:
+            first = not any(other.default for other in others)
+            kept.append(replace(entry, default=entry.default and first))
+    return kept
+
+
+def _is_of_model(entry: CatalogEntry) -> bool:
+    """Whether one plugin registers both the weights and their model."""
+    return any(info.origin == entry.origin for info in zoo.registry.find(entry.model))
+
+
+def _is_same(one: CatalogEntry, other: CatalogEntry) -> bool:
+    """Whether two entries of a model have the same tag or file."""
+    return one.tag == other.tag or (
+        one.sha256.startswith(other.sha256) or other.sha256.startswith(one.sha256)
+    )
 
 
 def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
@@ -214,14 +252,28 @@ def entry_of_file(path: StrPath, model: str | None = None) -> CatalogEntry | Non
     -------
     CatalogEntry or None
         None for any other file.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is published for several models, and `model` is none of them.
     """
     size = os.stat(path).st_size
-    near = [entry for entry in list_weights() if abs(entry.size - size) <= SIZE_TOLERANCE * size]
+    near = [
+        entry for entry in list_weights() if abs(entry.size - size) <= SIZE_TOLERANCE * entry.size
+    ]
     if not near:
         return None
     digest = sha256_of(path)
     found = [entry for entry in near if digest.startswith(entry.sha256)]
     wanted = [entry for entry in found if entry.model == model]
+    if not wanted and len(found) > 1:
+        both = " and ".join(f"{entry.model} by {entry.origin}" for entry in found)
+        raise WeightFileError(
+            f"{os.fspath(path)}: expected weights of one model, got those that are published for "
+            f"{both}; choose one by create_model(name, weights=path) or --model, or disable a "
+            "plugin by LUCID_DISABLE_PLUGINS"
+        )
     return next(iter(wanted or found), None)
 
 
@@ -304,10 +356,12 @@ def plugin_weights(plugin: Plugin) -> list[CatalogEntry]:
                 plugin.origin,
             )
         )
-        for other in entries:
-            if other.model == entry.model and other.tag == entry.tag:
+        for other in (other for other in entries if other.model == entry.model):
+            if other.tag == entry.tag:
                 raise ValueError(f"the weights {entry} are registered twice")
-            if other.model == entry.model and other.default and entry.default:
+            if _is_same(other, entry):  # a file is recognized by its digest alone
+                raise ValueError(f"the file of the weights {entry} is also that of {other}")
+            if other.default and entry.default:
                 raise ValueError(f"{model}: expected one default, got {other.tag} and {name}")
         entries.append(entry)
 

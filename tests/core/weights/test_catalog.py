@@ -1,0 +1,92 @@
+"""Catalog of published weights from the plugins of several distributions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lucid.errors import PluginWarning, WeightFileError
+from lucid.weights import CatalogEntry, catalog_entry, list_weights
+from lucid.weights.catalog import entry_of_file, sha256_of
+
+MODEL = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_models(register):
+    register(
+        {name!r}, "{package}.builders:{name}", task="testing", family="toy", total_parameters=6,
+        summary="A model to test with",
+    )
+"""
+WEIGHTS = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_weights(register):
+    for model, tag, sha256 in {files!r}:
+        register(
+            model, tag, url="https://example.org/" + tag + ".npz", sha256=sha256, size=100,
+            license="MIT", source="toy",
+        )
+"""
+
+
+def listed() -> list[tuple[str, str, str, bool]]:
+    return [(e.model, e.tag, e.origin, e.default) for e in list_weights()]
+
+
+def test_plugin_of_the_model_chooses_its_default(environment) -> None:
+    files = [("net", "mine", "a" * 8)]
+    environment.add("acme", plugin=WEIGHTS.format(files=files))
+    files = [("net", "v1", "b" * 8)]
+    environment.add(
+        "owner", plugin=MODEL.format(name="net", package="owner") + WEIGHTS.format(files=files)
+    )
+    assert listed() == [
+        ("net", "v1", "owner 1.0", True),
+        ("net", "mine", "acme 1.0", False),
+    ]
+    assert catalog_entry("net").tag == "v1"
+
+
+@pytest.mark.parametrize(
+    "file", [("net", "v1", "a" * 8), ("net", "copy", "b" * 64)], ids=["tag", "file"]
+)
+def test_weights_of_two_plugins_are_taken_from_that_of_the_model(environment, file) -> None:
+    environment.add("acme", plugin=WEIGHTS.format(files=[file]))
+    files = [("net", "v1", "b" * 8)]
+    environment.add(
+        "owner", plugin=MODEL.format(name="net", package="owner") + WEIGHTS.format(files=files)
+    )
+    with pytest.warns(PluginWarning, match=f"net {file[1]} of acme 1.0 .*owner 1.0"):
+        assert listed() == [("net", "v1", "owner 1.0", True)]
+
+
+@pytest.mark.parametrize(
+    "file", [("net", "v1", "a" * 8), ("net", "copy", "b" * 64)], ids=["tag", "file"]
+)
+def test_tag_or_file_twice_in_one_plugin(environment, file) -> None:
+    environment.add("acme", plugin=WEIGHTS.format(files=[("net", "v1", "b" * 8), file]))
+    with pytest.warns(PluginWarning, match=f"acme 1.0: its weights are skipped: .*net {file[1]}"):
+        assert listed() == []
+
+
+@pytest.fixture
+def published_twice(environment, tmp_path: Path) -> Path:
+    """A file that is published for two models."""
+    path = tmp_path / "file.npz"
+    path.write_bytes(b"x" * 100)
+    files = [("net", "v1", sha256_of(path)), ("other", "v1", sha256_of(path)[:8])]
+    environment.add("acme", plugin=WEIGHTS.format(files=files))
+    return path
+
+
+def test_file_of_two_models(published_twice: Path) -> None:
+    found = entry_of_file(published_twice, "other")
+    assert isinstance(found, CatalogEntry)
+    assert found.model == "other"
+    for model in (None, "third"):
+        with pytest.raises(WeightFileError, match=r"file\.npz: .*net by acme 1\.0 and other by"):
+            entry_of_file(published_twice, model)
