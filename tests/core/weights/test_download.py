@@ -233,7 +233,7 @@ def test_terminal_has_a_bar(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fetch_entry(entry)
-    assert re.search(r"\| 0\.00/41\.0k ", capsys.readouterr().err)
+    assert re.search(r"\r +0%\|.*\| 0\.00/40\.0k ", capsys.readouterr().err)
 
 
 def test_without_console_nothing_is_written(

@@ -401,10 +401,10 @@ def _write(entry: CatalogEntry, source: str | Path, chunks: Iterable[bytes]) -> 
 
     digest, length = hashlib.sha256(), 0
     bar = tqdm(
-        desc=entry.filename,
         total=entry.size,
-        unit="B",
+        unit="iB",
         unit_scale=True,
+        unit_divisor=1024,
         leave=False,
         disable=sys.stderr is None or not sys.stderr.isatty(),
     )
