@@ -118,6 +118,17 @@ def test_unknown_tag_lists_those_of_the_model(entry: Any) -> None:
         create_model("tiny_pretrained", weights="test_v2")
 
 
+@pytest.mark.parametrize("member", ["test_v1", "default"])
+def test_torchvisions_name_of_a_tag_is_explained(entry: Any, member: str) -> None:
+    with pytest.raises(UnknownWeightsError, match=f"; pass '{member}'$"):
+        create_model("tiny_pretrained", weights=f"Tiny_Weights.{member.upper()}")
+
+
+def test_weights_that_are_neither_text_nor_path(entry: Any) -> None:
+    with pytest.raises(TypeError, match=r"^weights: .*, got True$"):
+        create_model("tiny_pretrained", weights=True)  # type: ignore[arg-type]
+
+
 def test_model_without_weights_lists_models_that_have_some(entry: Any) -> None:
     with pytest.raises(UnknownWeightsError, match=r"tiny_other; .*tiny_pretrained"):
         create_model("tiny_other", weights="default")

@@ -221,7 +221,8 @@ def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
     UnknownModelError
         If there is no such model.
     UnknownWeightsError
-        If the model has no such weights; lists those that it has, or the models that have some.
+        If the model has no weights of this tag; lists its tags, or models of the same task that
+        have weights.
     """
     info = model_info(model)
     entries = [entry for entry in list_weights() if _belongs(entry, info.name)]
@@ -232,9 +233,13 @@ def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
         if entry.tag == wanted or (wanted == DEFAULT and entry.default):
             return entry
     tags = ", ".join(entry.tag for entry in entries)
+    remedy = ""
+    if os.path.isfile(tag):
+        remedy = f"; for the file of this name pass ./{tag}"
+    elif (member := wanted.rpartition("_weights.")[2]) in (DEFAULT, *(e.tag for e in entries)):
+        remedy = f"; pass {member!r}"  # of torchvision's ResNet50_Weights.DEFAULT
     raise UnknownWeightsError(
-        f"weights: expected a tag of {info.name} ({tags}, or default) or the path of a file, got "
-        f"{tag!r}" + (f"; for the file of this name pass ./{tag}" if os.path.isfile(tag) else "")
+        f"weights: expected a tag of {info.name} ({tags}, or default), got {tag!r}{remedy}"
     )
 
 
@@ -425,9 +430,6 @@ def _no_weights_message(name: str, task: str) -> str:
     having = list(dict.fromkeys(entry.model for entry in list_weights()))
     same = [model for model in having if zoo.is_model(model) and model_info(model).task == task]
     if not same:
-        known = "no plugin registers weights for this task"
-    else:
-        known = f"models with weights: {list_some(same, 20, quote=False)}"
-    return (
-        f"no published weights for {name}; pass the path of a file, or see lucid weights; {known}"
-    )
+        return f"no published weights for {name}; no plugin registers weights for {task}"
+    known = list_some(same, 20, quote=False)
+    return f"no published weights for {name}; models for {task} that have some: {known}"

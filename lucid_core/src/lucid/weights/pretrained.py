@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,11 @@ def resolve_weights(weights: StrPath, model: str) -> Path:
         If the model has no weights of this tag; lists those that exist.
     WeightsDownloadError
         If the file cannot be fetched.
+    TypeError
+        If `weights` is neither text nor path-like.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise TypeError(f"weights: expected 'default', a tag or a path, got {weights!r}")
     if is_weight_path(weights):
         return Path(weights)
     return fetch_entry(catalog_entry(model, str(weights)))
@@ -92,7 +97,7 @@ def _check_arguments(path: Path, arguments: Mapping[str, Any], kwargs: Mapping[s
         raise ValueError(
             f"{path}: the weights need other arguments: expected "
             f"{list_some(wrong, quote=False)}; leave them out, or build the model without weights "
-            "and call lucid.load_weights"
+            "and with all arguments, and call lucid.weights.load_weights"
         )
 
 
