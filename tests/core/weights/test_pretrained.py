@@ -146,6 +146,28 @@ def test_missing_converter_of_published_weights(publish: Any, source: nn.Module)
         create_model("tiny_pretrained", weights="test_v1")
 
 
+def test_wrong_number_of_published_class_names(publish: Any, source: nn.Module) -> None:
+    arguments = {"width": 5, "num_classes": 2}
+    state = create_model("tiny_pretrained", **arguments).state_dict()
+    publish("tiny_pretrained", state, arguments=arguments, classes=f"{__name__}:NAMES")
+    with pytest.raises(PluginError, match="expected 2 class names, got 3"):
+        create_model("tiny_pretrained", weights="test_v1")
+
+
+def test_published_saved_model_is_described_by_its_entry(
+    publish: Any, source: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "saved.npz"
+    save_model(source, path, class_names=["x", "y", "z"], preprocessing={"size": 9})
+    publish("tiny_pretrained", path, classes=f"{__name__}:NAMES", metrics={"acc@1": 97.5})
+    for model in (create_model("tiny_pretrained", weights="test_v1"), lucid.load_model(path)):
+        assert equal(model, source)
+        info = model.weights_info
+        assert info is not None
+        assert (info.tag, info.metrics) == ("test_v1", {"acc@1": 97.5})
+        assert (info.class_names, info.preprocessing) == (NAMES, {"size": 9})
+
+
 def test_copy_of_published_weights_is_recognized_under_any_name(
     entry: Any, source: nn.Module, tmp_path: Path
 ) -> None:

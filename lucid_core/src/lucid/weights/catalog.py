@@ -140,6 +140,16 @@ class CatalogEntry:
             raise PluginError(f"{where}: expected a sequence of str, got {found!r:.80}")
         return tuple(found)
 
+    def class_names_of(self, num_classes: int | None) -> tuple[str, ...] | None:
+        """Return the class names; raise PluginError unless they are `num_classes` (None: any)."""
+        names = self.class_names
+        if names is not None and num_classes not in (None, len(names)):
+            raise PluginError(
+                f"the weights {self} of {self.origin}: expected {num_classes} class names, got "
+                f"{len(names)} of {self.classes}; correct classes in lucid_register_weights"
+            )
+        return names
+
 
 def list_weights(pattern: str = "*") -> list[CatalogEntry]:
     """List the published weights that plugins register; fetches nothing.

@@ -30,6 +30,7 @@ from lucid.weights.converter_registry import (
     weight_converters,
 )
 from lucid.weights.key_prefixes import strip_prefix
+from lucid.weights.model_metadata import ModelMetadata
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -80,7 +81,7 @@ class IdentifiedWeights:
     def class_names(self) -> tuple[str, ...] | None:
         """Class names; None if unknown."""
         if self.entry is not None:
-            return self.entry.class_names
+            return self.entry.class_names_of(ModelMetadata(self.name, self.arguments).num_classes)
         names = self.registered.call(self.converter.class_names, self.arguments)
         if names is None:
             return None

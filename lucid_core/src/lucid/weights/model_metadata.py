@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from lucid.class_names import check_repeated_names
 from lucid.errors import LucidError, UnknownModelError, WeightFileError
 from lucid.text import list_some
+from lucid.weights.catalog import entry_of_file
 from lucid.weights.serialization import StrPath, read_metadata
 
 if TYPE_CHECKING:
@@ -306,7 +307,10 @@ def _plain(value: Any, where: str, remedy: str = "") -> Any:
 
 
 def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
-    """Decode the model metadata of a file."""
+    """Decode the model metadata of a file.
+
+    If the file is published, what its catalog entry says has precedence.
+    """
     if MODEL_KEY not in metadata:
         raise WeightFileError(
             f"{os.fspath(path)}: has weights but no model metadata; create the model "
@@ -339,7 +343,26 @@ def decode_metadata(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata
     except RecursionError:
         raise WeightFileError(f"{damaged}: lists within lists without end") from None
     class_names = None if class_names is None else tuple(names)
-    return ModelMetadata(name, arguments, class_names, preprocessing, **texts, weights=weights)
+    saved = ModelMetadata(name, arguments, class_names, preprocessing, **texts, weights=weights)
+    return _with_entry(saved, path)
+
+
+def _with_entry(saved: ModelMetadata, path: StrPath) -> ModelMetadata:
+    """Return the metadata of a file with those of its catalog entry, if it is published."""
+    entry = entry_of_file(path, saved.name)
+    if entry is None or entry.model != saved.name:
+        return saved
+    described = replace(
+        saved,
+        kwargs={**saved.kwargs, **entry.arguments},
+        weights={key: getattr(entry, key) for key in PUBLISHED_FIELDS},
+    )
+    names = entry.class_names_of(described.num_classes)
+    return replace(
+        described,
+        class_names=saved.class_names if names is None else names,
+        preprocessing=entry.preprocessing or saved.preprocessing,
+    )
 
 
 def _is_weights_record(record: Any) -> bool:
