@@ -438,5 +438,6 @@ def test_model_without_weights_fetches_the_default(
     assert again.stdout == first.stdout
     assert published.license not in again.stderr  # cached
     assert run(images[2]).exit_code == 2
+    assert run(images[2], "--weights", "test_v1").exit_code == 2
     with pytest.raises(UnknownWeightsError, match="mobilenet_v2"):
         run(images[2], "--model", "mobilenet_v2", "--weights", "test_v1")

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ import lucid
 from lucid.cli.entry_point import run
 from lucid.models import create_model
 from lucid.training import load_checkpoint
+from lucid_models_classification.torchvision import torchvision_state_dict
 from lucid_models_detection.training.validation import Validation
 
 pytestmark = pytest.mark.slow
@@ -180,6 +182,15 @@ def test_trained_detector_works_with_other_commands(
 
 
 @pytest.mark.slow
+def test_published_weights_are_named(call: Run, data: Path, tmp_path: Path, publish: Any) -> None:
+    state = torchvision_state_dict(create_model("resnet_18"))
+    entry = publish("resnet_18", state, converter="torchvision-resnet")
+    options = ["--frozen-stages", 9, "--backbone-weights", "test_v1"]  # 9 ends the command
+    for _ in range(2):  # fetched, cached
+        code, _, err = call(*arguments_of(data, tmp_path / "run"), *options)
+        assert (code, f"backbone weights: {entry.filename}\n" in err) == (2, True)
+
+
 def test_run_killed_before_first_step_keeps_backbone_weights(data: Path, tmp_path: Path) -> None:
     lucid.random.seed(5)
     source = create_model("resnet_18", num_classes=4)

@@ -138,13 +138,14 @@ def classify(
     from lucid.class_names import read_class_names
     from lucid.prediction import find_files
     from lucid.vision import image_suffixes
+    from lucid_models_classification.loading import TASK
     from lucid_models_classification.prediction import ClassificationPredictor
 
     place = parse_output(output)
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
     files = find_files(images, image_suffixes(), warn)
     predictor = ClassificationPredictor(
-        find_weights(weights, model_name),
+        find_weights(weights, model_name, TASK),
         model_name=model_name,
         ema=ema,
         top=top,
@@ -251,6 +252,7 @@ def train_classifier(
     exactly, even after Ctrl-C.
     """
     from lucid.training import Run
+    from lucid_models_classification.loading import TASK
     from lucid_models_classification.training import (
         DEFAULT_MODEL,
         ClassifierOptions,
@@ -258,7 +260,8 @@ def train_classifier(
     )
 
     if options["weights"] is not None:
-        options["weights"] = find_weights(options["weights"], options["model"] or DEFAULT_MODEL)
+        model = options["model"] or DEFAULT_MODEL
+        options["weights"] = find_weights(options["weights"], model, TASK)
     for name in ("data", "val", "weights"):
         if options[name] is not None:
             options[name] = str(options[name].resolve())

@@ -31,6 +31,7 @@ from lucid.weights import (
 )
 
 __all__ = [
+    "TASK",
     "LoadedClassifier",
     "check_task",
     "default_preprocessing",
@@ -38,6 +39,7 @@ __all__ = [
     "load_for_fine_tuning",
 ]
 
+#: Task of classifiers.
 TASK = "image-classification"
 
 _SHOWN = 4

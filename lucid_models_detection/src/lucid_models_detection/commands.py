@@ -153,6 +153,7 @@ def detect(
     """
     from lucid.prediction import find_files
     from lucid.vision import image_suffixes
+    from lucid_models_detection.loading import TASK
     from lucid_models_detection.prediction import (
         COCO_RESULTS,
         IMAGE_SUFFIXES,
@@ -169,7 +170,7 @@ def detect(
         check_output_file(results_file, "--coco-results", [".json"])
     files = find_files(images, image_suffixes(), warn)
     predictor = DetectionPredictor(
-        find_weights(weights, model_name),
+        find_weights(weights, model_name, TASK),
         model_name=model_name,
         score_threshold=score_threshold,
         norm_eps=norm_eps,

@@ -13,9 +13,10 @@ import lucid
 from lucid import StateDictError, WeightFileError
 from lucid.weights import StateDictFile, find_saved_model, has_model_metadata, model_metadata
 
-__all__ = ["load_detector"]
+__all__ = ["TASK", "load_detector"]
 
-_TASK = "object-detection"
+#: Task of detectors.
+TASK = "object-detection"
 _CLASSIFICATION = "image-classification"
 _USE = "use lucid classify, or train a detector: lucid train-detector --backbone-weights FILE"
 
@@ -65,7 +66,7 @@ def load_detector(
             )
         saved = find_saved_model(path, metadata)
         _check_name(path, saved.name, model_name)
-        if (task := saved.task) != _TASK:
+        if (task := saved.task) != TASK:
             remark = f"; {_USE}" if task == _CLASSIFICATION else ""
             raise WeightFileError(
                 f"{path}: expected a detector, got {metadata.name}, a model for {task}{remark}"
@@ -80,7 +81,7 @@ def load_detector(
     if model_name is not None and weights.identified is None:
         weights = StateDictFile.read(path, ema=ema)  # raises the reason, if a converter has one
     found = weights.identified
-    if found is None or found.task != _TASK:
+    if found is None or found.task != TASK:
         if found is None:
             problem = (
                 f"a file without model metadata; {weights.unrecognized_message()}; pass a file of "

@@ -222,7 +222,10 @@ def train_detector(
     from lucid_models_detection.training import DetectorTask, TrainingOptions
     from lucid_models_detection.training.options import resolve_paths
 
+    tagged = [name for name in ("weights", "backbone_weights") if isinstance(options[name], str)]
     options = resolve_paths(options)
+    for name in tagged:
+        click.echo(f"{name.replace('_', ' ')}: {Path(options[name]).name}", err=True)
     given = given_options(ctx, options)
     if {"val", "val_fraction"} <= given.keys():
         raise click.UsageError("--val and --val-fraction: pass only one")
@@ -322,6 +325,7 @@ def evaluate(
     from lucid_models_detection.evaluation import plot_precision_recall
     from lucid_models_detection.evaluation.coco import import_pycocotools
     from lucid_models_detection.evaluation.precision_recall import import_matplotlib_figure
+    from lucid_models_detection.loading import TASK
 
     if output is not None:
         check_output_file(output, "--output", [".json"])
@@ -330,7 +334,7 @@ def evaluate(
     if plot is not None:
         kinds = import_matplotlib_figure()().canvas.get_supported_filetypes()
         check_output_file(plot, "--plot", [f".{kind}" for kind in kinds])
-    weights = find_weights(weights, model_name)
+    weights = find_weights(weights, model_name, TASK)
     model, evaluation = _dataset_evaluation(
         data,
         images,

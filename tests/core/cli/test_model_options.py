@@ -9,7 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 import lucid
-from lucid.cli.model_options import builder_arguments_option, explain_builder_arguments
+from lucid.cli.model_options import (
+    builder_arguments_option,
+    explain_builder_arguments,
+    find_weights,
+)
+from lucid.weights.download import cached_path
 
 
 def parsed(*values: str) -> Any:
@@ -95,3 +100,17 @@ def test_value_that_was_json_is_not_explained() -> None:
     ):
         raise ValueError("size: expected at least 32, got 8")
     assert caught.value.message == "size: expected at least 32, got 8"
+
+
+@lucid.models.register_model(task="depth-estimation")
+def model_options_net() -> lucid.nn.Module:
+    """Build a network."""
+    return lucid.nn.Linear(2, 3)
+
+
+def test_weights_of_another_task_are_not_fetched(publish: Any) -> None:
+    entry = publish("model_options_net", model_options_net().state_dict(), default=True)
+    with pytest.raises(click.UsageError, match="got model_options_net for depth-estimation"):
+        find_weights(None, "model_options_net", "image-classification")
+    assert not cached_path(entry).exists()
+    assert find_weights(None, "model_options_net", "depth-estimation") == cached_path(entry)

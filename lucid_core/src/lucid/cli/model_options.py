@@ -37,20 +37,26 @@ def _registered_name(ctx: click.Context, param: click.Parameter, value: str | No
     return None if value is None else model_info(value).name
 
 
-def find_weights(weights: Path | str | None, model: str | None, option: str = "--weights") -> Path:
+def find_weights(weights: Path | str | None, model: str | None, task: str) -> Path:
     """Return the file of ``--weights``; published weights of ``--model`` are fetched.
 
-    Without `weights`, the default weights of the model; a line on stderr names them.
+    Without `weights`, the default weights of the model; a line on stderr names them.  Nothing is
+    fetched for a model of another task.
     """
     from lucid.weights import catalog_entry, resolve_weights
 
     if isinstance(weights, Path):
         return weights
     if model is None:
-        got = "neither" if weights is None else f"{weights!r}, which is no file"
+        got = "neither" if weights is None else f"the tag {weights!r} without --model"
         raise click.UsageError(
-            f"expected {option} FILE, or --model NAME for its published weights, got {got}; "
+            f"expected --weights FILE, or --model NAME for its published weights, got {got}; "
             "lucid weights lists the models that have some"
+        )
+    if (other := model_info(model).task) != task:
+        raise click.UsageError(
+            f"--model: expected a model for {task}, got {model} for {other}; list models with: "
+            f"lucid models --task {task}"
         )
     entry = catalog_entry(model, weights or "default")
     click.echo(f"weights: {entry} from {entry.source}", err=True)
