@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import lucid
 from lucid.cli import main
 
 
@@ -74,7 +75,21 @@ def test_info(environment, capsys) -> None:
     assert "parameters   6\n" in out
     assert "plugin       toy 1.2\n" in out
     code, out, _ = run(capsys, "info", "net", "--json")
-    assert json.loads(out)["version"] == "1.2"
+    fields = json.loads(out)
+    assert (fields["version"], fields["weights"]) == ("1.2", [])
+
+
+def test_info_lists_published_weights(environment, capsys, publish) -> None:
+    environment.add("toy", "net")
+    publish("net", {"x": lucid.zeros(1)}, "v1")
+    publish("net", {"x": lucid.ones(1)}, "v2", default=True)
+    _, out, _ = run(capsys, "info", "net")
+    assert out.endswith("weights      v1, v2 (default)\n")
+    _, out, _ = run(capsys, "info", "net", "--json")
+    assert json.loads(out)["weights"] == [
+        {"tag": "v1", "default": False},
+        {"tag": "v2", "default": True},
+    ]
 
 
 def test_unknown_model_is_one_line_and_code_2(environment, capsys) -> None:

@@ -96,13 +96,15 @@ def _explain_empty_list() -> None:
 @json_option
 def info(name: str, as_json: bool) -> None:
     """Show details of the model NAME."""
-    found = lucid.models.model_info(name)
-    if as_json:
-        write_json(dataclasses.asdict(found))
-        return
     from lucid.weights import list_weights
 
-    tags = [tag_label(entry) for entry in list_weights(found.name)]
+    found = lucid.models.model_info(name)
+    entries = list_weights(found.name)
+    if as_json:
+        published = [{"tag": entry.tag, "default": entry.default} for entry in entries]
+        write_json({**dataclasses.asdict(found), "weights": published})
+        return
+    tags = map(tag_label, entries)
     origin = found.origin if found.distribution else f"registered in {found.source}"
     write_table(
         [
@@ -115,7 +117,7 @@ def info(name: str, as_json: bool) -> None:
             ("input shape", str(found.input_shape)),
             ("builder", found.builder),
             ("plugin", origin),
-            *([("weights", ", ".join(tags))] if tags else ()),
+            *([("weights", ", ".join(tags))] if entries else ()),
         ]
     )
 

@@ -125,7 +125,8 @@ def _fields(entry: CatalogEntry) -> dict[str, Any]:
 def fetch(model: str, tag: str, as_json: bool) -> None:
     """Fetch weights of MODEL and print the path of the file.
 
-    TAG is as listed by lucid weights.  A file that is fetched already is only verified.
+    TAG is one that lucid weights lists; without it, the default of the model is fetched.  A file
+    that is in the cache is only verified.
     """
     from lucid.weights import catalog_entry
     from lucid.weights.download import fetch_entry
@@ -186,7 +187,10 @@ def verify(ctx: click.Context, pattern: str, as_json: bool) -> None:
 @click.option("--all", "every", is_flag=True, help="Remove all fetched weights.")
 @json_option
 def remove(model: str | None, tag: str, every: bool, as_json: bool) -> None:
-    """Remove the fetched file of MODEL; TAG is as listed by lucid weights."""
+    """Remove a fetched file of MODEL.
+
+    TAG is one that lucid weights lists; without it, the file of the model's default is removed.
+    """
     from lucid.weights import catalog_entry, list_weights
     from lucid.weights.download import cached_path, remove_entry
 
