@@ -182,7 +182,9 @@ class Module(ParameterContainer):
         result = load_into(
             type(self).__name__, self._entries(), ignored, state_dict, strict, skip_mismatched, head
         )
-        self.weights_info = None  # of other weights
+        for module in self.modules():
+            if module.weights_info is not None:  # of other weights
+                module.weights_info = None
         return result
 
     @property
