@@ -221,7 +221,7 @@ def test_saved_model_keeps_the_origin(entry: Any, tmp_path: Path) -> None:
     save_model(model, tmp_path / "kept.safetensors")
     loaded = lucid.load_model(tmp_path / "kept.safetensors")
     assert loaded.weights_info is not None
-    assert loaded.weights_info.record() == model.weights_info.record()
+    assert loaded.weights_info.record(loaded) == model.weights_info.record(model)
     assert loaded.weights_info.class_names == NAMES
     assert loaded.weights_info.file == "kept.safetensors"
 
@@ -233,3 +233,20 @@ def test_loading_other_weights_replaces_the_origin(entry: Any, tmp_path: Path) -
     assert model.weights_info == WeightsInfo("other.npz")
     model.load_state_dict(model.state_dict())
     assert model.weights_info is None
+
+
+def test_trained_model_is_saved_without_metrics(entry: Any, tmp_path: Path) -> None:
+    model = create_model("tiny_pretrained", weights="default")
+    model(lucid.ones(1, 2)).sum().backward()
+    lucid.optim.SGD(model.parameters(), lr=0.1).step()
+    save_model(model, tmp_path / "trained.npz")
+    info = lucid.load_model(tmp_path / "trained.npz").weights_info
+    assert info is not None
+    assert (info.tag, info.license, info.metrics) == ("test_v1", "CC0-1.0", {})
+
+
+def test_loading_a_whole_forgets_the_origin_of_its_parts(entry: Any) -> None:
+    part = create_model("tiny_pretrained", weights="default")
+    whole = nn.Sequential(part)
+    whole.load_state_dict(whole.state_dict())
+    assert part.weights_info is None

@@ -21,7 +21,7 @@ from lucid.weights.model_metadata import (
     refuse_training_checkpoint,
 )
 from lucid.weights.serialization import StrPath, read_file, write_file
-from lucid.weights.weights_info import info_of_identified, info_of_saved
+from lucid.weights.weights_info import info_of_identified, info_of_saved, set_weights_info
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -124,7 +124,7 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
             f"{os.fspath(path)}: its weights do not match its model, {saved}"
             f"{version if saved.distribution else ''}: {error}"
         ) from error
-    model.weights_info = info_of_saved(path, saved)
+    set_weights_info(model, info_of_saved(path, saved))
     return model
 
 
@@ -142,7 +142,7 @@ def _convert(path: StrPath, arrays: Mapping[str, Any], ema: bool | None) -> Modu
         found.load_into(model)
     except StateDictError as error:
         raise WeightFileError(f"{source}: its weights do not fit {found.name}: {error}") from error
-    model.weights_info = info_of_identified(path, found)
+    set_weights_info(model, info_of_identified(path, found))
     return model
 
 
@@ -199,9 +199,9 @@ def load_weights(
         ) from error
     whole = not (result.missing or result.skipped)
     if whole and MODEL_KEY in metadata:
-        model.weights_info = info_of_saved(path, decode_metadata(path, metadata))
+        set_weights_info(model, info_of_saved(path, decode_metadata(path, metadata)))
     elif whole:
-        model.weights_info = info_of_identified(path, None)
+        set_weights_info(model, info_of_identified(path, None))
     return result
 
 

@@ -253,7 +253,7 @@ def encode_metadata(
         "lucid_version": __version__,
         "distribution": origin and origin.distribution,
         "distribution_version": origin and origin.version,
-        "weights": None if loaded is None else loaded.record(),
+        "weights": None if loaded is None else loaded.record(model),
     }
     return json.dumps(fields, ensure_ascii=False)
 

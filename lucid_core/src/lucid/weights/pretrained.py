@@ -17,7 +17,7 @@ from lucid.weights.download import fetch_entry
 from lucid.weights.model_metadata import find_saved_model, has_model_metadata, model_metadata
 from lucid.weights.serialization import StrPath, load
 from lucid.weights.state_dict_file import StateDictFile
-from lucid.weights.weights_info import info_of_identified, info_of_saved
+from lucid.weights.weights_info import info_of_identified, info_of_saved, set_weights_info
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -80,9 +80,9 @@ def create_pretrained(name: str, weights: StrPath, kwargs: Mapping[str, Any]) ->
     model: Module = get_builder(info.name)(**{**arguments, **kwargs})
     replaced = _load(file, model, _num_classes(info.name, arguments), kwargs)
     if saved is None:
-        model.weights_info = info_of_identified(path, file.identified, replaced=replaced)
+        set_weights_info(model, info_of_identified(path, file.identified, replaced=replaced))
     else:
-        model.weights_info = info_of_saved(path, saved, replaced=replaced)
+        set_weights_info(model, info_of_saved(path, saved, replaced=replaced))
     return model
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lucid.weights.catalog import CatalogEntry
 from lucid.weights.model_metadata import PUBLISHED_FIELDS, ModelMetadata
 from lucid.weights.serialization import StrPath
 
 if TYPE_CHECKING:
+    from lucid.nn import Module
     from lucid.weights.identify import IdentifiedWeights
 
-__all__ = ["WeightsInfo", "info_of_identified", "info_of_saved"]
+__all__ = ["WeightsInfo", "info_of_identified", "info_of_saved", "set_weights_info"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class WeightsInfo:
         Class names by index; None if unknown or the last layer was replaced.
     preprocessing : dict or None
         Preprocessing of images in the format of the plugin; None if unknown.
+    checksum : int or None
+        CRC-32 of the weights as they were loaded, if they have `metrics`: a saved model keeps
+        these unless the weights have changed.
     """
 
     file: str
@@ -43,12 +50,33 @@ class WeightsInfo:
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = field(default=None, hash=False)
+    checksum: int | None = field(default=None, repr=False, compare=False)
 
-    def record(self) -> dict[str, Any] | None:
-        """Return what a saved model keeps of published weights; None for other files."""
+    def record(self, model: Module) -> dict[str, Any] | None:
+        """Return what a saved model keeps of published weights; None for other files.
+
+        The metrics are left out if the weights of `model` have changed since.
+        """
         if self.tag is None:
             return None
-        return {key: getattr(self, key) for key in PUBLISHED_FIELDS}
+        record = {key: getattr(self, key) for key in PUBLISHED_FIELDS}
+        if self.metrics and self.checksum != _checksum(model):
+            record["metrics"] = {}
+        return record
+
+
+def set_weights_info(model: Module, info: WeightsInfo) -> None:
+    """Set the origin of the weights that were just loaded into a model."""
+    if info.metrics:
+        info = replace(info, checksum=_checksum(model))
+    model.weights_info = info
+
+
+def _checksum(model: Module) -> int:
+    total = 0
+    for value in model.state_dict().values():
+        total = zlib.crc32(np.ascontiguousarray(value.numpy()).data, total)
+    return total
 
 
 def info_of_identified(
