@@ -73,6 +73,36 @@ def test_tag_or_file_twice_in_one_plugin(environment, file) -> None:
         assert listed() == []
 
 
+def test_model_names_are_those_of_the_registry(environment) -> None:
+    for name, digit in (("one", "a"), ("two", "b")):
+        plugin = MODEL.format(name="net", package=name)
+        environment.add(name, plugin=plugin + WEIGHTS.format(files=[("net", "v1", digit * 8)]))
+    assert listed() == [
+        ("one:net", "v1", "one 1.0", True),
+        ("two:net", "v1", "two 1.0", True),
+    ]
+    assert catalog_entry("two:net").sha256 == "b" * 8
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("arguments={'sizes': {1, 2}}", "arguments must be .* set"),
+        ("preprocessing={'mean': 1j}", "preprocessing must be .* complex"),
+        ("url='https://example.org/%00.pth'", "printable file name"),
+        ("url='https://example.org/%5Cetc.pth'", "printable file name"),
+    ],
+)
+def test_invalid_field_is_rejected(environment, change: str, problem: str) -> None:
+    plugin = WEIGHTS.format(files=[("net", "v1", "a" * 8)])
+    changed = plugin.replace("license", f"**dict({change}), license")
+    if change.startswith("url"):
+        changed = plugin.replace('url="https://example.org/" + tag + ".npz"', change)
+    environment.add("acme", plugin=changed)
+    with pytest.warns(PluginWarning, match=f"acme 1.0: .*{problem}"):
+        assert listed() == []
+
+
 @pytest.fixture
 def published_twice(environment, tmp_path: Path) -> Path:
     """A file that is published for two models."""

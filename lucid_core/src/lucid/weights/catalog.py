@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import os
 import re
 import warnings
@@ -18,7 +19,6 @@ from urllib.parse import unquote, urlsplit
 from lucid.errors import (
     PluginError,
     PluginWarning,
-    UnknownModelError,
     UnknownWeightsError,
     WeightFileError,
     find_stack_level,
@@ -182,7 +182,7 @@ def registered_weights() -> list[CatalogEntry]:
     The plugin that registers a model chooses its default weights.  Of two plugins that register
     the same tag or file of a model, the other is skipped with a warning.
     """
-    entries = zoo.registry.collect(plugin_weights, "weights")
+    entries = map(_with_model, zoo.registry.collect(plugin_weights, "weights"))
     kept: list[CatalogEntry] = []
     for entry in sorted(entries, key=lambda entry: not _is_of_model(entry)):
         others = [other for other in kept if other.model == entry.model]
@@ -197,6 +197,14 @@ def registered_weights() -> list[CatalogEntry]:
             first = not any(other.default for other in others)
             kept.append(replace(entry, default=entry.default and first))
     return kept
+
+
+def _with_model(entry: CatalogEntry) -> CatalogEntry:
+    """Return the entry with the listed name of its model, of the same plugin if it has it."""
+    found = zoo.registry.find(entry.model)
+    own = [info for info in found if info.origin == entry.origin]
+    names = {info.name for info in own or found}
+    return replace(entry, model=names.pop()) if len(names) == 1 else entry
 
 
 def _is_of_model(entry: CatalogEntry) -> bool:
@@ -235,7 +243,7 @@ def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
         have weights.
     """
     info = model_info(model)
-    entries = [entry for entry in list_weights() if _belongs(entry, info.name)]
+    entries = [entry for entry in list_weights() if entry.model == info.name]
     if not entries:
         raise UnknownWeightsError(_no_weights_message(info.name, info.task))
     wanted = tag.casefold()
@@ -406,6 +414,14 @@ def _checked(entry: CatalogEntry) -> CatalogEntry:
         raise ValueError(
             f"{where}: classes must be 'package.module:attribute', got {entry.classes!r}"
         )
+    for key in ("arguments", "preprocessing"):
+        try:
+            json.dumps(getattr(entry, key))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{where}: {key} must be numbers, strings, booleans, None, or lists and dicts of "
+                f"them: {error}"
+            ) from None
     for name, value in entry.metrics.items():
         if (
             not isinstance(name, str)
@@ -416,6 +432,8 @@ def _checked(entry: CatalogEntry) -> CatalogEntry:
     check_url(entry.url, f"{where}, url")
     if not PurePosixPath(urlsplit(entry.url).path).name:
         raise ValueError(f"{where}: url must end in a file name, got {entry.url}")
+    if not entry.filename.isprintable() or "\\" in entry.filename:
+        raise ValueError(f"{where}: url must end in a printable file name, got {entry.url!r}")
     return entry
 
 
@@ -425,15 +443,6 @@ def _with_default(entry: CatalogEntry, entries: Sequence[CatalogEntry]) -> Catal
     if own[0] is entry and not any(other.default for other in own):
         return replace(entry, default=True)
     return entry
-
-
-def _belongs(entry: CatalogEntry, model: str) -> bool:
-    if entry.model == model:
-        return True
-    try:
-        return model_info(entry.model).name == model
-    except (UnknownModelError, PluginError):
-        return False
 
 
 def _no_weights_message(name: str, task: str) -> str:
