@@ -108,7 +108,7 @@ def test_predictions_by_model_run(page: str, capsys: pytest.CaptureFixture[str])
     assert verify_entry(entry) is True
 
 
-@pytest.mark.parametrize(("page", "count"), [("README.md", 2), ("docs/weights.md", 3)])
+@pytest.mark.parametrize(("page", "count"), [("README.md", 2), ("docs/weights.md", 4)])
 @pytest.mark.usefixtures("work")
 def test_python_examples_run(page: str, count: int) -> None:
     assert run_examples(ROOT / page) == count

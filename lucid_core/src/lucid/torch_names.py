@@ -17,7 +17,7 @@ _OTHER_OPTIMIZER = "not in Lucid; `lucid.optim.AdamW(params)` is the nearest"
 _OTHER_ACTIVATION = "not in Lucid; call functions such as `lucid.exp(x)` in a `forward` of your own"
 _NO_SUCH_TASK = "not in Lucid; `lucid.models.list_models()` lists the models"
 _ORDER = "not in Lucid; give the order as `lucid.data.Subset(dataset, [2, 0, 1])`"
-_WEIGHTS = 'load weights by `lucid.models.create_model("resnet_50", weights="default")`'
+_WEIGHTS = 'load weights as in `lucid.models.create_model("resnet_50", weights="default")`'
 _BACKBONE_WEIGHTS = (
     "load weights into the backbone: "
     '`lucid.weights.load_weights(model.backbone.net, lucid.weights.fetch("resnet_50"))`'

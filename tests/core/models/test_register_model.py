@@ -328,7 +328,7 @@ def test_keyword_arguments_of_other_libraries_have_remedy():
 
     for keywords, remedy in [
         ({"in_chans": 1}, "'in_chans': use in_channels="),
-        ({"pretrained": True}, "'pretrained': load weights by lucid.models.create_model("),
+        ({"pretrained": True}, "'pretrained': load weights as in lucid.models.create_model("),
         ({"inchannels": 1}, "'inchannels': use in_channels="),
     ]:
         with pytest.raises(TypeError) as caught:
@@ -352,7 +352,7 @@ def test_unknown_argument_error_has_model_valid_and_closest_names():
     assert "unexpected keyword argument(s) 'widht', 'pretrained'" in message
     assert "valid ones are width, depth" in message
     assert "'widht': use width=" in message
-    assert "'pretrained': load weights by" in message
+    assert "'pretrained': load weights as in" in message
     with pytest.raises(TypeError, match=r"argument.* 'heads'; valid ones are width, depth$"):
         net_without_kwargs(heads=2)
     assert net_without_kwargs(2, depth=3).model_kwargs == {"width": 2, "depth": 3}

@@ -66,9 +66,12 @@ def list_command(patterns: tuple[str, ...], as_json: bool) -> None:
     elif entries:
         rows = [("MODEL", "TAG", "MIB", "METRIC", "LICENSE", "FETCHED"), *map(_row, entries)]
         columns = shutil.get_terminal_size((_UNLIMITED, 24)).columns
-        if max(map(len, align_columns(rows))) > columns:  # fetch and --json tell it
+        narrow = max(map(len, align_columns(rows))) > columns
+        if narrow:
             rows = [(*row[:_LICENSE], *row[_LICENSE + 1 :]) for row in rows]
         write_table(rows, right=(2,))
+        if narrow:
+            click.echo("licenses: lucid weights --json, or a wider terminal", err=True)
 
 
 def _find(pattern: str = "*") -> list[CatalogEntry]:

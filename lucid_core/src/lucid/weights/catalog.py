@@ -323,7 +323,8 @@ def is_weight_path(weights: object) -> bool:
     Returns
     -------
     bool
-        True for path-like objects, and for strings with a separator or a suffix of weight files.
+        True for path-like objects, and for strings that have a separator or end in a suffix of
+        weight files, such as ``.pth``.
     """
     if not isinstance(weights, str):
         return True

@@ -28,13 +28,13 @@ _NUM_CLASSES = "num_classes"
 
 
 def resolve_weights(weights: StrPath, model: str) -> Path:
-    """Return the file of a model's weights, fetched if it is published.
+    """Return the path of a model's weights; published ones are fetched.
 
     Parameters
     ----------
     weights : str or path-like
-        ``"default"``, a tag of the catalog, or a path: a string with a separator or a suffix of
-        weight files.
+        ``"default"``, a tag of the catalog, or a path.  A string is a path if it has a separator
+        or ends in a suffix of weight files, such as ``.pth``.
     model : str
         Registered name of the model.
 

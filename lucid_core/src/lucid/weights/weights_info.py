@@ -29,13 +29,15 @@ class WeightsInfo:
     file : str
         Name of the file that was loaded.
     tag, url, sha256, license, source : str or None
-        Of the published weights, as in :class:`CatalogEntry`; None for other files.
+        Fields of the published weights, see :class:`CatalogEntry`; also in a file of
+        :func:`save_model` with these weights.  None for other weights.
     metrics : dict of str to float
         Published results by name; empty if the last layer was replaced.
     class_names : tuple of str or None
-        Class names by index; None if unknown or the last layer was replaced.
+        Class names by index, left out of the ``repr``; None if unknown or the last layer was
+        replaced.
     preprocessing : dict or None
-        Preprocessing of images in the format of the plugin; None if unknown.
+        Preprocessing of images, as for :func:`save_model`; None if unknown.
     checksum : int or None
         CRC-32 of the weights as they were loaded, if they have `metrics`: a saved model keeps
         these unless the weights have changed.
@@ -48,12 +50,12 @@ class WeightsInfo:
     license: str | None = None
     source: str | None = None
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = field(default=None, repr=False)  # may be thousands
     preprocessing: dict[str, Any] | None = field(default=None, hash=False)
     checksum: int | None = field(default=None, repr=False, compare=False)
 
     def record(self, model: Module) -> dict[str, Any] | None:
-        """Return what a saved model keeps of published weights; None for other files.
+        """Return the fields of published weights that a saved model keeps; None for others.
 
         The metrics are left out if the weights of `model` have changed since.
         """
