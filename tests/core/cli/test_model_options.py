@@ -14,6 +14,8 @@ from lucid.cli.model_options import (
     explain_builder_arguments,
     find_weights,
 )
+from lucid.models import zoo
+from lucid.models.registry import ModelRegistry
 from lucid.weights.download import cached_path
 
 
@@ -102,15 +104,17 @@ def test_value_that_was_json_is_not_explained() -> None:
     assert caught.value.message == "size: expected at least 32, got 8"
 
 
-@lucid.models.register_model(task="depth-estimation")
-def model_options_net() -> lucid.nn.Module:
-    """Build a network."""
-    return lucid.nn.Linear(2, 3)
+def test_weights_of_another_task_are_not_fetched(
+    publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
+    @lucid.models.register_model(task="depth-estimation")
+    def depth_net() -> lucid.nn.Module:
+        return lucid.nn.Linear(2, 3)
 
-def test_weights_of_another_task_are_not_fetched(publish: Any) -> None:
-    entry = publish("model_options_net", model_options_net().state_dict(), default=True)
-    with pytest.raises(click.UsageError, match="got model_options_net for depth-estimation"):
-        find_weights(None, "model_options_net", "image-classification")
+    entry = publish("depth_net", depth_net().state_dict(), default=True)
+    with pytest.raises(click.UsageError, match="got depth_net for depth-estimation"):
+        find_weights(None, "depth_net", "image-classification")
     assert not cached_path(entry).exists()
-    assert find_weights(None, "model_options_net", "depth-estimation") == cached_path(entry)
+    assert find_weights(None, "depth_net", "depth-estimation") == cached_path(entry)

@@ -12,7 +12,8 @@ import pytest
 import lucid
 from lucid import WeightFileError, WeightFileWarning, nn
 from lucid.errors import PluginError, UnknownWeightsError
-from lucid.models import create_model
+from lucid.models import create_model, register_model, zoo
+from lucid.models.registry import ModelRegistry
 from lucid.weights import WeightsInfo, load_weights, resolve_weights, save_model
 
 NAMES = ("ant", "bee", "cat")
@@ -33,16 +34,22 @@ class Tiny(nn.Module):
         return self.head(self.body(x) * self.scale)
 
 
-@lucid.models.register_model(task="image-classification", aliases=("tiny_alias",))
 def tiny_pretrained(num_classes: int = 3, width: int = 4, scale: float = 1.0) -> Tiny:
     """Build a tiny classifier."""
     return Tiny(num_classes, width, scale)
 
 
-@lucid.models.register_model(task="image-classification")
 def tiny_other(num_classes: int = 3) -> Tiny:
     """Build another classifier with the same layers."""
     return Tiny(num_classes, 4, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the models for one test: other modules test all registered models."""
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
+    register_model(task="image-classification", aliases=("tiny_alias",))(tiny_pretrained)
+    register_model(task="image-classification")(tiny_other)
 
 
 def equal(one: nn.Module, other: nn.Module, prefix: str = "") -> bool:
