@@ -32,7 +32,8 @@ NOT_OPERATIONS = {
     **dict.fromkeys(
         ("lucid.LucidError", "lucid.MissingPackageError", "lucid.PluginError",
          "lucid.PluginWarning", "lucid.ProtocolError", "lucid.StateDictError",
-         "lucid.UnknownModelError", "lucid.WeightFileError", "lucid.WeightFileWarning"),
+         "lucid.UnknownModelError", "lucid.UnknownWeightsError", "lucid.WeightFileError",
+         "lucid.WeightFileWarning", "lucid.WeightsDownloadError"),
         "is an exception",
     ),
     **dict.fromkeys(
