@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import small_detection
 
+import lucid
+from lucid import WeightFileWarning
+from lucid.models import create_model
 from lucid_models_detection.categories import Categories, Category
 from lucid_models_detection.data import CocoDetection
 from lucid_models_detection.data.coco import read_categories
@@ -53,6 +56,21 @@ def test_repeated_class_names_are_rejected() -> None:
     with pytest.raises(ValueError, match="2 classes named 'square'"):
         Categories.from_names(names, {1: "square"})
     assert Categories.from_names(names, {1: "disc"}).ids == {1: 2}
+
+
+def test_categories_of_a_replaced_last_layer_are_ignored(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    source = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, **small_detection.SMALL)
+    names = ["background", "square", "disc"]
+    lucid.save_model(source, first, class_names=names, preprocessing=CATS.as_preprocessing())
+    with pytest.warns(WeightFileWarning, match="randomly"):
+        model = create_model("faster_rcnn_resnet_18_fpn", weights=first, num_classes=4)
+    lucid.save_model(model, second)
+    found = {3: "square"}
+    recorded = Categories.from_weights(first, None, found)
+    assert recorded is not None
+    assert recorded.entries == CATS.entries
+    assert Categories.from_weights(second, None, found) is None
 
 
 def test_subset_of_categories_is_valid() -> None:

@@ -94,14 +94,16 @@ class Categories:
     ) -> Categories | None:
         """Return the categories recorded in a weight file, else match by class name.
 
-        ``class_names`` has the background first.  None if neither is known.
+        ``class_names`` has the background first.  None if neither is known.  Without class names in
+        the file, its last layer was added to other weights, whose categories it records.
         """
         if has_model_metadata(path):
+            metadata = model_metadata(path)
             try:
-                known = cls.from_preprocessing(model_metadata(path).preprocessing)
+                known = cls.from_preprocessing(metadata.preprocessing)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
-            if known is not None:
+            if known is not None and metadata.class_names is not None:
                 return known
         return None if class_names is None else cls.from_names(class_names, found)
 
