@@ -258,14 +258,16 @@ def _published(
     for registered in weight_converters():
         if registered.name == entry.converter:
             match = _match(registered, state_dict, path, ema)
-            if match is None or match.weights is None or match.weights.name != info.name:
+            # Converters return names without the distribution.
+            names = (info.name, info.name.rpartition(":")[2])
+            if match is None or match.weights is None or match.weights.name not in names:
                 reason = "" if match is None or match.error is None else f": {match.error}"
                 raise StateDictError(
                     f"expected weights of {info.name}, as registered by {entry.origin}, but "
                     f"{registered} does not recognize them{reason}"
                 )
             arguments = {**match.weights.arguments, **entry.arguments}
-            return replace(match.weights, arguments=arguments, entry=entry)
+            return replace(match.weights, name=info.name, arguments=arguments, entry=entry)
     raise PluginError(
         f"the weights {entry} of {entry.origin} need the weight converter {entry.converter!r}, "
         "which no plugin registers"
