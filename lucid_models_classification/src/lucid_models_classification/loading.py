@@ -319,8 +319,8 @@ def _load(
         return weights.load_into(model, skip_mismatched=skip_mismatched)
     except StateDictError as error:
         other = suggest_model(model, weights.state)
-        remedy = f"; they fit {other}: pass --model {other}" if other else ""
+        reason = f"; they fit {other}: pass --model {other}" if other else f": {error}"
         chosen = f" with {dict(options)}" if options else ""
         raise WeightFileError(
-            f"{weights.path}: the weights do not fit {model.model_name}{chosen}{remedy}: {error}"
+            f"{weights.path}: the weights do not fit {model.model_name}{chosen}{reason}"
         ) from error
