@@ -41,9 +41,12 @@ class _ListByDefault(click.Group):
 def weights() -> None:
     """List, fetch, verify and remove published weights.
 
-    Without a command, list those of the models that match the shell-style PATTERN; quote it.
-    Fetched files are in the folder 'weights' of LUCID_HOME.  LUCID_WEIGHTS_MIRROR is a folder or
-    https address to take them from, and LUCID_OFFLINE=1 forbids the network.
+    Without a command, list the weights of the models whose names match PATTERN, such as
+    'resnet_*' (in quotes), or of all models.
+
+    Files are kept in the folder 'weights' of LUCID_HOME, by default in the user's cache, and
+    fetched from their publisher, or from LUCID_WEIGHTS_MIRROR, a folder or https address.
+    LUCID_OFFLINE=1 forbids the network.
     """
 
 
@@ -53,7 +56,7 @@ def weights() -> None:
 def list_command(patterns: tuple[str, ...], as_json: bool) -> None:
     """List published weights (the default command).
 
-    PATTERN is a shell-style pattern of model names such as 'resnet_*'; quote it.
+    PATTERN matches names of models, such as 'resnet_*' (in quotes).
     """
     if len(patterns) > 1:
         raise click.UsageError(
@@ -150,7 +153,8 @@ def fetch(model: str, tag: str, as_json: bool) -> None:
 def verify(ctx: click.Context, pattern: str, as_json: bool) -> None:
     """Compare fetched files with their published SHA-256.
 
-    PATTERN is a shell-style pattern of model names.  The exit code is 1 if a file is damaged.
+    PATTERN matches names of models, such as 'resnet_*' (in quotes); without it, all fetched
+    files are compared.  The exit code is 1 if a file is damaged.
     """
     from lucid.weights.download import cached_path, verify_entry
 

@@ -141,7 +141,7 @@ class CatalogEntry:
         return tuple(found)
 
     def class_names_of(self, num_classes: int | None) -> tuple[str, ...] | None:
-        """Return the class names; raise PluginError unless they are `num_classes` (None: any)."""
+        """Return the class names; raise PluginError for a number other than `num_classes`."""
         names = self.class_names
         if names is not None and num_classes not in (None, len(names)):
             raise PluginError(
@@ -232,7 +232,7 @@ def catalog_entry(model: str, tag: str = DEFAULT) -> CatalogEntry:
     Returns
     -------
     CatalogEntry
-        Where the weights are and what they are.
+        Entry with this tag, or the default of the model.
 
     Raises
     ------
@@ -269,7 +269,7 @@ def entry_of_file(path: StrPath, model: str | None = None) -> CatalogEntry | Non
     path : path-like
         The file, under any name.
     model : str, optional
-        Registered name of the model that counts if several have this file.
+        Registered name of the model to prefer if several have this file.
 
     Returns
     -------

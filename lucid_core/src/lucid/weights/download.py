@@ -97,8 +97,7 @@ def fetch(model: str, tag: str = DEFAULT) -> Path:
 def fetch_entry(entry: CatalogEntry) -> Path:
     """Return the path of the weights of a catalog entry; see :func:`fetch`.
 
-    A damaged file in the cache is replaced: only its digest identifies it, so nothing else can be
-    lost.
+    A damaged file in the cache is replaced.
     """
     path = cached_path(entry)
     try:
