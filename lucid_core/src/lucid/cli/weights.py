@@ -123,7 +123,12 @@ def _fields(entry: CatalogEntry) -> dict[str, Any]:
     }
 
 
-@did_you_mean(options={"--output": "set LUCID_HOME; lucid weights fetch prints the path"})
+@did_you_mean(
+    options={
+        "--output": "set LUCID_HOME; lucid weights fetch prints the path",
+        "--all": "fetch one MODEL at a time; lucid weights lists them",
+    }
+)
 @weights.command()
 @click.argument("model")
 @click.argument("tag", default="default")

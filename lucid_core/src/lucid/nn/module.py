@@ -34,8 +34,9 @@ class Module(ParameterContainer):
     model_name : str or None
         Name in the registry; set by ``lucid.models.create_model``.
     weights_info : lucid.weights.WeightsInfo or None
-        File that the weights were loaded from; set by ``lucid.models.create_model`` and
-        ``lucid.load_model``, None after :meth:`load_state_dict`.
+        File that the weights were loaded from; set by ``lucid.models.create_model``,
+        ``lucid.load_model`` and ``lucid.weights.load_weights``, None after
+        :meth:`load_state_dict`.
 
     Examples
     --------
