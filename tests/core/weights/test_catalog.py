@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,14 @@ def lucid_register_weights(register):
             model, tag, url="https://example.org/" + tag + ".npz", sha256=sha256, size=100,
             license="MIT", source="toy",
         )
+"""
+
+WEIGHTS_OF_FIELDS = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_weights(register):
+    register(**{fields!r})
 """
 
 
@@ -85,22 +94,39 @@ def test_model_names_are_those_of_the_registry(environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "problem"),
+    ("field", "value", "problem"),
     [
-        ("arguments={'sizes': {1, 2}}", "arguments must be .* set"),
-        ("preprocessing={'mean': 1j}", "preprocessing must be .* complex"),
-        ("url='https://example.org/%00.pth'", "printable file name"),
-        ("url='https://example.org/%5Cetc.pth'", "printable file name"),
+        ("name", "v1.pth", "name must be lower case"),
+        ("arguments", {"sizes": {1, 2}}, "arguments must be .* set"),
+        ("preprocessing", {"mean": 1j}, "preprocessing must be .* complex"),
+        ("url", "https://example.org/%00.pth", "printable file name"),
+        ("url", "https://example.org/%5Cetc.pth", "printable file name"),
     ],
 )
-def test_invalid_field_is_rejected(environment, change: str, problem: str) -> None:
-    plugin = WEIGHTS.format(files=[("net", "v1", "a" * 8)])
-    changed = plugin.replace("license", f"**dict({change}), license")
-    if change.startswith("url"):
-        changed = plugin.replace('url="https://example.org/" + tag + ".npz"', change)
-    environment.add("acme", plugin=changed)
+def test_invalid_field_is_rejected(environment, field: str, value: Any, problem: str) -> None:
+    fields = {
+        "model": "net",
+        "name": "v1",
+        "url": "https://example.org/v1.npz",
+        "sha256": "a" * 8,
+        "size": 100,
+        "license": "MIT",
+        "source": "toy",
+        field: value,
+    }
+    environment.add("acme", plugin=WEIGHTS_OF_FIELDS.format(fields=fields))
     with pytest.warns(PluginWarning, match=f"acme 1.0: .*{problem}"):
         assert listed() == []
+
+
+def test_entries_share_no_data_with_the_plugin(environment) -> None:
+    plugin = WEIGHTS.format(files=[("net", "v1", "a" * 8)])
+    plugin = plugin.replace("license", "preprocessing=SHARED, license") + "SHARED = {'mean': [1]}"
+    environment.add("acme", plugin=plugin)
+    for _ in range(2):
+        (entry,) = list_weights()
+        assert entry.preprocessing == {"mean": [1]}
+        entry.preprocessing["mean"].append(2)
 
 
 @pytest.fixture

@@ -316,8 +316,8 @@ class RegisterWeights(Protocol):
         model : str
             Registered name of the model.
         name : str
-            Tag of the weights in lower case, such as ``"imagenet1k_v2"``; ``"default"`` is
-            reserved.
+            Tag of the weights in lower case, such as ``"imagenet1k_v2"``; neither
+            ``"default"`` nor with a suffix of weight files.
         url : str
             Address of the file: https, or http on this machine.
         sha256 : str

@@ -9,6 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -373,8 +374,8 @@ def plugin_weights(plugin: Plugin) -> list[CatalogEntry]:
                 source,
                 dict(metrics or {}),
                 classes,
-                None if preprocessing is None else dict(preprocessing),
-                dict(arguments or {}),
+                None if preprocessing is None else deepcopy(dict(preprocessing)),
+                deepcopy(dict(arguments or {})),
                 converter,
                 default,
                 plugin.origin,
@@ -399,10 +400,15 @@ def _checked(entry: CatalogEntry) -> CatalogEntry:
         value = getattr(entry, key)
         if not isinstance(value, str) or not value.strip() or "\n" in value:
             raise ValueError(f"{where}: {key} must be one line of text, got {value!r}")
-    if not isinstance(entry.tag, str) or not _TAG.fullmatch(entry.tag) or entry.tag == DEFAULT:
+    if (
+        not isinstance(entry.tag, str)
+        or not _TAG.fullmatch(entry.tag)
+        or entry.tag == DEFAULT
+        or is_weight_path(entry.tag)
+    ):
         raise ValueError(
-            f"{where}: name must be lower case such as 'imagenet1k_v2', and not 'default', got "
-            f"{entry.tag!r}"
+            f"{where}: name must be lower case such as 'imagenet1k_v2', and neither 'default' nor "
+            f"the name of a weight file, got {entry.tag!r}"
         )
     if not isinstance(entry.sha256, str) or not _SHA256.fullmatch(entry.sha256):
         raise ValueError(
