@@ -441,3 +441,13 @@ def test_outside_classifier_starts_from_its_weights(
     message = r"expected the classifier verdict\.weight and verdict\.bias of pebble, got none"
     with pytest.raises(WeightFileError, match=message):
         loading.load_classifier(path)
+
+
+def test_published_weights_of_a_model_that_two_plugins_register(environment, publish: Any) -> None:
+    install(environment)
+    environment.add("other-plugin", "tiny")
+    source = create_model("toy-plugin:tiny", width=3)
+    state = {"kernel": source.weight, "offset": source.bias}
+    publish("toy-plugin:tiny", state, converter="tiny-weights")
+    loaded = create_model("toy-plugin:tiny", weights="test_v1")
+    assert np.array_equal(loaded.weight.numpy(), source.weight.numpy())
