@@ -16,7 +16,9 @@ import lucid
 from lucid import WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import ModelRegistry
+from lucid.weights import fetch
 from lucid_models_classification.commands import classify
+from lucid_models_classification.imagenet import CLASS_NAMES
 from lucid_models_classification.loading import load_classifier, load_for_fine_tuning
 from lucid_models_classification.torchvision import torchvision_state_dict
 
@@ -296,3 +298,13 @@ def test_keys_of_a_user_model_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path
         load_classifier(path)
     with pytest.raises(WeightFileError, match="they fit stranger"):
         load_classifier(path, "resnet_18")
+
+
+def test_published_rows_are_kept_by_name_without_builder_arguments(publish: Any) -> None:
+    source = create_model("resnet_18")
+    classes = "lucid_models_classification.imagenet:CLASS_NAMES"
+    entry = publish("resnet_18", source.state_dict(), classes=classes)
+    path = fetch("resnet_18", entry.tag)
+    loaded = load_for_fine_tuning(path, [CLASS_NAMES[5], "new", CLASS_NAMES[2]])
+    kept = loaded.model.fc.weight.numpy()[[0, 2]]
+    assert np.array_equal(kept, source.fc.weight.numpy()[[5, 2]])

@@ -152,6 +152,7 @@ def load_for_fine_tuning(
         ``model_options``.
     """
     model_name = None if model_name is None else model_info(model_name).name
+    found: IdentifiedWeights | None = None
     saved_names: tuple[str, ...] | None = None
     if has_model_metadata(path):
         metadata = _metadata(path, model_name)
@@ -165,14 +166,14 @@ def load_for_fine_tuning(
         found = _found(weights, name)
         described = None if found is None else found.preprocessing
         rows = {} if found is None else found.renamed()
-        if found is not None and "num_classes" in found.arguments:  # else it has no last layer
-            saved_names = found.class_names
     arguments |= {**(model_options or {}), "num_classes": len(class_names)}
     model = create_model(name, **arguments)
     head = head_keys(model)
     fresh = {key: model.state_dict()[key].numpy().copy() for key in head}
     if headless := weights.has_none_of(head):
         weights = weights.with_entries({key: model.state_dict()[key] for key in head})
+    elif found is not None:
+        saved_names = found.class_names
     report = _load(weights, model, skip_mismatched=True, options=model_options)
     if not set(report.skipped) <= set(head):  # raises, and names the other layers
         _load(weights, model, skip_mismatched=False, options=model_options)
