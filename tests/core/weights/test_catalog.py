@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lucid.errors import PluginWarning, WeightFileError
+from lucid.errors import PluginError, PluginWarning, WeightFileError
 from lucid.weights import CatalogEntry, catalog_entry, list_weights
 from lucid.weights.catalog import entry_of_file, sha256_of
 
@@ -146,3 +147,24 @@ def test_file_of_two_models(published_twice: Path) -> None:
     for model in (None, "third"):
         with pytest.raises(WeightFileError, match=r"file\.npz: .*net by acme 1\.0 and other by"):
             entry_of_file(published_twice, model)
+
+
+@pytest.mark.parametrize(("name", "found"), [("v1-{}.npz", True), ("other.npz", False)])
+def test_file_of_another_size_is_recognized_by_its_name(
+    environment, tmp_path: Path, name: str, found: bool
+) -> None:
+    content = b"x" * 200  # 100 are registered
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    environment.add("acme", plugin=WEIGHTS.format(files=[("net", "v1", digits)]))
+    path = tmp_path / name.format(digits)
+    path.write_bytes(content)
+    assert (entry_of_file(path) is not None) == found
+
+
+@pytest.mark.parametrize("names", [{"a", "b"}, {"a": 1, "b": 2}, "ab", ["a", 1], 2])
+def test_class_names_are_a_sequence_of_str(monkeypatch: pytest.MonkeyPatch, names: Any) -> None:
+    monkeypatch.setattr("lucid.weights.catalog.TEST_NAMES", names, raising=False)
+    classes = "lucid.weights.catalog:TEST_NAMES"
+    entry = CatalogEntry("net", "v1", "", "", 1, "MIT", "toy", classes=classes)
+    with pytest.raises(PluginError, match=r"net v1 .*expected a sequence of str"):
+        _ = entry.class_names

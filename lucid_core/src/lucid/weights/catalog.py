@@ -137,7 +137,8 @@ class CatalogEntry:
             found = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise PluginError(f"{where} cannot be imported: {describe_error(error)}") from error
-        if isinstance(found, str) or not all(isinstance(name, str) for name in found):
+        listed = isinstance(found, Sequence) and not isinstance(found, str)
+        if not listed or not all(isinstance(name, str) for name in found):
             raise PluginError(f"{where}: expected a sequence of str, got {found!r:.80}")
         return tuple(found)
 
@@ -282,9 +283,12 @@ def entry_of_file(path: StrPath, model: str | None = None) -> CatalogEntry | Non
     WeightFileError
         If the file is published for several models, and `model` is none of them.
     """
-    size = os.stat(path).st_size
+    name, size = os.path.basename(path), os.stat(path).st_size
     near = [
-        entry for entry in list_weights() if abs(entry.size - size) <= SIZE_TOLERANCE * entry.size
+        entry
+        for entry in list_weights()
+        # A file that was copied into the cache counts, even if the registered size is wrong.
+        if entry.filename == name or abs(entry.size - size) <= SIZE_TOLERANCE * entry.size
     ]
     if not near:
         return None
