@@ -93,12 +93,14 @@ def lucid_register_model_checks(register):
 
 
 def test_checks_of_published_weights(toy, environment) -> None:
-    environment.add("another", plugin=WEIGHTS, entry_point="another")
+    environment.add("another", plugin=WEIGHTS.replace('"v', '"w'), entry_point="another")
     toy(plugin=WEIGHTS)
     names = ["net-weights-v1", "net-weights-v2", "other-weights-v1"]
     assert [str(check) for check in checks("toy")[12:]] == names
     assert [str(check) for check in checks("toy", "n*")[12:]] == names[:2]
-    assert [str(check) for check in checks("another")[4:]] == names
+    assert [str(check) for check in checks("another")[4:]] == [
+        *("net-weights-w1", "net-weights-w2", "other-weights-w1")
+    ]
 
 
 WEIGHTS = """
@@ -108,7 +110,8 @@ import lucid
 def lucid_register_weights(register):
     for model, tag in (("net", "v1"), ("net", "v2"), ("other", "v1")):
         url = "https://example.org/net.npz"
-        register(model, tag, url=url, sha256="0" * 64, size=1, license="MIT", source="toy")
+        sha256 = tag.encode().hex() * 2
+        register(model, tag, url=url, sha256=sha256, size=1, license="MIT", source="toy")
 """
 
 

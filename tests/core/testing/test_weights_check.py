@@ -93,7 +93,7 @@ def test_weights_that_fit_pass(entry, fields) -> None:
         ({"converter": "absent"}, r"a converter registered for net \(foreign-net\), got 'absent'"),
         ({"converter": "foreign-plain"}, r"for net \(foreign-net\), got 'foreign-plain'"),
         ({"classes": "toy.builders:ABSENT"}, "toy.builders:ABSENT' cannot be imported"),
-        ({"classes": "toy.builders:NUMBER"}, "importing the class names raised TypeError"),
+        ({"classes": "toy.builders:NUMBER"}, "NUMBER.: expected a sequence of str, got 2"),
         ({"arguments": {"depth": 2}}, r"net\(depth=2\) raised TypeError: .*'depth'"),
         ({"arguments": {"num_classes": -1}}, r"net\(num_classes=-1\) raised ValueError"),
         ({"arguments": {"num_classes": 3}}, r"expected 3 class names for net\(num_c.*, got 2 of"),

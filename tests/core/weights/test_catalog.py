@@ -161,7 +161,7 @@ def test_file_of_another_size_is_recognized_by_its_name(
     assert (entry_of_file(path) is not None) == found
 
 
-@pytest.mark.parametrize("names", [{"a", "b"}, {"a": 1, "b": 2}, "ab", ["a", 1], 2])
+@pytest.mark.parametrize("names", [{"a", "b"}, {"a": 1, "b": 2}, "ab", ["a", 1]])
 def test_class_names_are_a_sequence_of_str(monkeypatch: pytest.MonkeyPatch, names: Any) -> None:
     monkeypatch.setattr("lucid.weights.catalog.TEST_NAMES", names, raising=False)
     classes = "lucid.weights.catalog:TEST_NAMES"
