@@ -233,6 +233,13 @@ def test_saved_model_keeps_the_origin(entry: Any, tmp_path: Path) -> None:
     assert loaded.weights_info.file == "kept.safetensors"
 
 
+def test_load_weights_recognizes_a_copy(entry: Any) -> None:
+    model = create_model("tiny_pretrained", width=5)
+    load_weights(model, resolve_weights("default", "tiny_pretrained"))
+    assert model.weights_info is not None
+    assert (model.weights_info.tag, model.weights_info.class_names) == ("test_v1", NAMES)
+
+
 def test_loading_other_weights_replaces_the_origin(entry: Any, tmp_path: Path) -> None:
     model = create_model("tiny_pretrained", weights="default")
     lucid.save(model.state_dict(), tmp_path / "other.npz")

@@ -78,6 +78,8 @@ def test_tags_are_resolved_to_files(
     assert (model.config.image_mean, model.config.image_std) == ((0.5,) * 3, (1,) * 3)
     with pytest.raises(UnknownWeightsError, match="no published weights for faster_rcnn_resnet_18"):
         resolve_paths({**given, "weights": "default"})
+    with pytest.raises(ValueError, match="got resnet_18 for image-classification"):
+        resolve_paths({"model": "resnet_18", "weights": "test_v1"})
     monkeypatch.chdir(tmp_path)
     assert resolve_paths({"weights": "w.pth"}) == {"weights": str(tmp_path / "w.pth")}
 

@@ -180,7 +180,10 @@ def _find_source(entry: CatalogEntry, path: Path, cached: bool | None) -> str | 
             raise WeightsDownloadError(
                 f"{_MIRROR}: expected an https address or an existing folder, got {mirror}"
             )
-        return folder / entry.filename
+        file = folder / entry.filename
+        if not file.exists():
+            raise WeightsDownloadError(_message(entry, file, os.strerror(errno.ENOENT)))
+        return file
     if os.environ.get("LUCID_OFFLINE", "").strip().lower() not in ("", "0", "false"):
         state = "not cached" if cached is None else "damaged (wrong SHA-256)"
         raise WeightsDownloadError(

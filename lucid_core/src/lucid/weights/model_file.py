@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
+from lucid.weights.catalog import entry_of_file
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import find_converter_by_name
 from lucid.weights.identify import identify_weights, prefix_path
@@ -21,7 +22,12 @@ from lucid.weights.model_metadata import (
     refuse_training_checkpoint,
 )
 from lucid.weights.serialization import StrPath, read_file, write_file
-from lucid.weights.weights_info import info_of_identified, info_of_saved, set_weights_info
+from lucid.weights.weights_info import (
+    info_of_copy,
+    info_of_identified,
+    info_of_saved,
+    set_weights_info,
+)
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -201,7 +207,9 @@ def load_weights(
     if whole and MODEL_KEY in metadata:
         set_weights_info(model, info_of_saved(path, decode_metadata(path, metadata)))
     elif whole:
-        set_weights_info(model, info_of_identified(path, None))
+        entry = entry_of_file(path, model.model_name)
+        own = entry is not None and entry.model == model.model_name
+        set_weights_info(model, info_of_copy(path, entry if own else None))
     return result
 
 

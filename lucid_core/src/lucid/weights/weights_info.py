@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.weights.identify import IdentifiedWeights
 
-__all__ = ["WeightsInfo", "info_of_identified", "info_of_saved", "set_weights_info"]
+__all__ = ["WeightsInfo", "info_of_copy", "info_of_identified", "info_of_saved", "set_weights_info"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,17 @@ def info_of_identified(
         **published,
         class_names=None if replaced else found.class_names,
         preprocessing=found.preprocessing,
+    )
+
+
+def info_of_copy(path: StrPath, entry: CatalogEntry | None) -> WeightsInfo:
+    """Describe a file that may be a copy of published weights."""
+    name = os.path.basename(path)
+    if entry is None:
+        return WeightsInfo(name)
+    names, preprocessing = entry.class_names, entry.preprocessing
+    return WeightsInfo(
+        name, **_published(entry, False), class_names=names, preprocessing=preprocessing
     )
 
 

@@ -35,6 +35,7 @@ from lucid_models_detection.loading import load_detector
 __all__ = [
     "accepts_argument",
     "backbone_name",
+    "check_task",
     "freeze_stages",
     "from_backbone",
     "from_detector",
@@ -45,13 +46,18 @@ __all__ = [
 _TASK = "object-detection"
 
 
-def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
-    """Build a randomly initialized detector; raise if the model is for another task."""
+def check_task(name: str) -> None:
+    """Raise ValueError if the registered model `name` is no detector."""
     if (task := model_info(name).task) != _TASK:
         raise ValueError(
             f"expected a model for {_TASK}, got {name} for {task}; list models with: lucid models "
             f"--task {_TASK}"
         )
+
+
+def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
+    """Build a randomly initialized detector; raise if the model is for another task."""
+    check_task(name)
     return check_detector(create_model(name, **options))
 
 

@@ -13,7 +13,7 @@ from lucid_models_detection.data import ColorJitter, RandomCrop, RandomHorizonta
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
 from lucid_models_detection.data.types import SampleTransform
-from lucid_models_detection.training.fine_tuning import backbone_name
+from lucid_models_detection.training.fine_tuning import backbone_name, check_task
 
 __all__ = ["AUGMENTATIONS", "DEFAULT_MODEL", "OPTIMIZERS", "TrainingOptions", "resolve_paths"]
 
@@ -169,6 +169,7 @@ def resolve_paths(options: Mapping[str, Any]) -> dict[str, Any]:
         if name in found and not is_weight_path(found[name]):
             model, chosen = options.get("model"), options.get("model_options")
             model = model or DEFAULT_MODEL
+            check_task(model)
             if name == "backbone_weights":
                 model = backbone_name(model, chosen or {})
             found[name] = resolve_weights(found[name], model)
