@@ -24,7 +24,7 @@ def test_copied_commands_have_no_prompts(open_page):
 
 def test_copied_commands_have_their_continuation_lines(open_page):
     page = open_page("index.html", **READ)
-    block = page.locator("div.highlight-console")
+    block = page.locator("div.highlight-console").filter(has_text="pip install")
     lines = copied(page, block).strip().splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
         "python", "python", "lucid"
