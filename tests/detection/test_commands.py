@@ -536,16 +536,22 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pth.write_legacy(path, value, stored)
 
 
-def test_torchvision_checkpoint(
-    lucid_detect: Run, theirs: Path, image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = []
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> list[FasterRCNN]:
+    """Return a list that gets the detectors that predict, with fixed detections."""
+    found: list[FasterRCNN] = []
 
     def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        models.append(self)
+        found.append(self)
         return [dict(FOUND)]
 
     monkeypatch.setattr(FasterRCNN, "predict", predict)
+    return found
+
+
+def test_torchvision_checkpoint(
+    lucid_detect: Run, theirs: Path, image: Path, models: list[FasterRCNN]
+) -> None:
     code, out, err = lucid_detect(image, "--weights", theirs)
     assert (code, err) == (0, "")
     assert [line.split("  ")[1] for line in out.splitlines()[1:]] == ["bicycle", "person"]
@@ -561,15 +567,8 @@ def test_torchvision_checkpoint(
 
 
 def test_model_without_weights_fetches_the_default(
-    lucid_detect: Run, theirs: Path, image: Path, monkeypatch: pytest.MonkeyPatch, publish: Any
+    lucid_detect: Run, theirs: Path, image: Path, models: list[FasterRCNN], publish: Any
 ) -> None:
-    models = []
-
-    def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        models.append(self)
-        return [dict(FOUND)]
-
-    monkeypatch.setattr(FasterRCNN, "predict", predict)
     published = publish(
         "faster_rcnn_resnet_18_fpn",
         lucid.load(theirs),
