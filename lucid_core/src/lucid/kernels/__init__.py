@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from lucid.kernels import recording
 from lucid.kernels.layout import channels_last, is_channels_last
 from lucid.kernels.reference.activation import ACTIVATIONS
 from lucid.kernels.threads import (
@@ -40,6 +41,7 @@ __all__ = [
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "channel_means",
     "channels_last",
     "compiled_in_use",
     "conv2d",
@@ -49,6 +51,7 @@ __all__ = [
     "gemm",
     "get_num_threads",
     "is_channels_last",
+    "linear",
     "max_pool2d",
     "max_pool2d_backward",
     "nms",
@@ -67,6 +70,7 @@ __all__ = [
     "sgd",
     "sigmoid_focal_loss",
     "single_threaded_blas",
+    "squeeze_excitation",
     "sum_of_squares",
 ]
 
@@ -118,6 +122,9 @@ class Kernel:
         Module of ``lucid.kernels.reference`` and of ``lucid.kernels.compiled``.
     name : str
         Name of the function in both modules.
+    data : tuple of int, optional
+        Positions of the array arguments that hold data, for kernels that compute by launches
+        alone (:mod:`lucid.kernels.recording`).
 
     Attributes
     ----------
@@ -125,9 +132,10 @@ class Kernel:
         The NumPy form and the compiled form; they have the same signature.
     """
 
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, data: tuple[int, ...] | None = None) -> None:
         self.module = module
         self.name = name
+        self.data = data
         self._chosen: Callable[..., Any] | None = None
 
     @property
@@ -146,13 +154,15 @@ class Kernel:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._chosen is None:
             self._chosen = self.compiled if compiled_in_use() else self.reference
+        if recording.active and (recorder := recording.current()) is not None:
+            return recorder.call(self, self._chosen, args, kwargs)
         return self._chosen(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<kernel {self.module}.{self.name}>"
 
 
-conv2d = Kernel("conv", "conv2d")
+conv2d = Kernel("conv", "conv2d", data=(0, 7))
 conv2d_input_gradient = Kernel("conv", "conv2d_input_gradient")
 conv2d_weight_gradient = Kernel("conv", "conv2d_weight_gradient")
 prepare_filters = Kernel("conv", "prepare_filters")
@@ -162,11 +172,11 @@ add = Kernel("elementwise", "add")
 add_into = Kernel("elementwise", "add_into")
 relu = Kernel("elementwise", "relu")
 relu_backward = Kernel("elementwise", "relu_backward")
-activation = Kernel("activation", "activation")
+activation = Kernel("activation", "activation", data=(0,))
 activation_backward = Kernel("activation", "activation_backward")
-max_pool2d = Kernel("pool", "max_pool2d")
+max_pool2d = Kernel("pool", "max_pool2d", data=(0,))
 max_pool2d_backward = Kernel("pool", "max_pool2d_backward")
-avg_pool2d = Kernel("pool", "avg_pool2d")
+avg_pool2d = Kernel("pool", "avg_pool2d", data=(0,))
 avg_pool2d_backward = Kernel("pool", "avg_pool2d_backward")
 batch_norm = Kernel("norm", "batch_norm")
 batch_norm_backward = Kernel("norm", "batch_norm_backward")
@@ -179,6 +189,9 @@ resize_bilinear_backward = Kernel("resize", "resize_bilinear_backward")
 roi_align = Kernel("roi_align", "roi_align")
 roi_align_backward = Kernel("roi_align", "roi_align_backward")
 nms = Kernel("nms", "nms")
+linear = Kernel("linear", "linear", data=(0,))
+channel_means = Kernel("squeeze_excitation", "channel_means", data=(0,))
+squeeze_excitation = Kernel("squeeze_excitation", "squeeze_excitation", data=(0,))
 sigmoid_focal_loss = Kernel("focal_loss", "sigmoid_focal_loss")
 sgd = Kernel("optimizer", "sgd")
 adam = Kernel("optimizer", "adam")

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.kernels import recording
 from lucid.kernels.layout import Array
 
 __all__ = ["Pool", "empty", "empty_channels_last", "owns_memory", "pool"]
@@ -77,6 +78,14 @@ class _BlockOwner:
         self.release(self.block)
 
 
+def block_of(array: Array) -> _BlockOwner | None:
+    """Return the owner of the block that an array or view is in; None for other memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if type(base) is _BlockOwner else None
+
+
 def owns_memory(array: Array) -> bool:
     """Return whether NumPy or the pool allocated the array's memory for it: it is no view."""
     base: Any = array.base
@@ -84,9 +93,17 @@ def owns_memory(array: Array) -> bool:
 
 
 class Pool:
-    """Pool of memory blocks by size; the block returned last is reused first."""
+    """Pool of memory blocks by size; the block returned last is reused first.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    private : bool, default False
+        Serve small arrays too, and keep all blocks.
+    """
+
+    def __init__(self, private: bool = False) -> None:
+        self._min_bytes = 0 if private else _MIN_BYTES
+        self._private = private
         self._lock = threading.Lock()
         # The garbage collector may return a block at any point, so without the lock: it is
         # only queued here, and accounted for at the next request.
@@ -100,7 +117,7 @@ class Pool:
         """Return an uninitialized array in C order, like `numpy.empty`."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        if size < _MIN_BYTES:
+        if size < self._min_bytes:
             return np.empty(shape, dtype)
         block = self._take(_size_class(size))
         return np.asarray(_BlockOwner(self._returned.append, block, shape, dtype.str))
@@ -171,6 +188,8 @@ class Pool:
 
     def _shrink(self, most: int) -> None:
         """Free unused blocks until at most ``most`` bytes are held, or none is left."""
+        if self._private:
+            return
         while self._blocks and self._used + self._free > most:
             size, blocks = next(iter(self._blocks.items()))
             if blocks:
@@ -187,7 +206,15 @@ def _size_class(size: int) -> int:
 
 
 pool = Pool()
-empty = pool.empty
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> Array:
+    """Return an uninitialized array in C order from the pool of this thread's recorder, or all."""
+    if recording.active and (recorder := recording.current()) is not None:
+        array = recorder.empty(shape, dtype)
+        if array is not None:
+            return array
+    return pool.empty(shape, dtype)
 
 
 def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype[Any] | type) -> Array:

@@ -105,9 +105,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
             f"linear expected a bias of shape ({w.shape[0]},), got {array_of(bias).shape}"
         )
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    value = kernels.gemm(rows, w.T)
-    if bias is not None:
-        value += array_of(bias)
+    value = kernels.linear(rows, w, None if bias is None else array_of(bias))
 
     shape, flat_shape = a.shape, (len(rows), w.shape[0])
     # Each vjp reads only the other's array.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from lucid.kernels import recording
 from lucid.kernels.compiled.elementwise import flatten_if_large, run_elementwise
 from lucid.kernels.compiled.jit import GRAIN, Array, kernel, routine
 from lucid.kernels.reference import activation as reference
@@ -142,8 +143,9 @@ def activate(y: Array, code: int) -> None:
 
 def activation(x: Array, name: str | None) -> Array:
     """See `lucid.kernels.reference.activation.activation`."""
-    flat = None if name is None else flatten_if_large(x)
+    flat = None if name is None else flatten_if_large(x, large=1)
     if flat is None:
+        recording.refuse("an activation in NumPy")
         return reference.activation(x, name)
     return run_elementwise(_activation, flat, x, CODES[name])
 

@@ -12,12 +12,12 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from lucid.kernels.compiled import amx_support, winograd, winograd_weight_gradient
+from lucid.kernels.compiled import amx_support, depthwise, winograd, winograd_weight_gradient
 from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.amx_conv import Plan, convolve_amx, plan_amx, run_amx
 from lucid.kernels.compiled.amx_weight_gradient import amx_weight_gradient, fills_tiles
 from lucid.kernels.compiled.grouped_conv import convolve_grouped, is_supported, pack_grouped
-from lucid.kernels.compiled.implicit_gemm import Grid, convolve, initialize_output, pack
+from lucid.kernels.compiled.implicit_gemm import Grid, convolve, initialize_output, pack, pad_image
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.vector_ir import VL
 from lucid.kernels.compiled.weight_gradient import weight_gradient
@@ -64,6 +64,7 @@ class Filters:
         self._groups = groups
         self._panels: Array | None = None
         self._grouped: Array | None = None
+        self._depthwise: Array | None = None
         self._transformed: Array | None = None
         # By shape and options of a call: output shape, panels, AMX plan.
         self.plans: dict[Hashable, tuple[Shape, Array, Plan]] = {}
@@ -82,6 +83,12 @@ class Filters:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
             self._grouped = pack_grouped(self._scaled_rows(), self._groups, rows, columns)
         return self._grouped
+
+    def depthwise_taps(self) -> Array:
+        """Return the weights for depthwise convolution."""
+        if self._depthwise is None:
+            self._depthwise = depthwise.pack_depthwise(self._scaled_rows())
+        return self._depthwise
 
     def transformed(self, kept: bool) -> Array | winograd.UnpackedFilters:
         """Return the weights for Winograd: packed and ``kept``, or still to be transformed."""
@@ -180,7 +187,7 @@ def conv2d(
         return y
     n = len(x)
     o, c, kh, kw = filters.shape
-    (top, bottom), (left, right) = padding
+    (top, _), (left, right) = padding
     ho, wo, row_offsets, column_offsets = _geometry(
         x.shape[2:], (kh, kw), stride, padding, dilation
     )
@@ -205,8 +212,12 @@ def conv2d(
     if merged:
         column_offsets = np.zeros(1, np.int64)
         if not use_amx:
-            source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
+            source = pad_image(source, padding)
             row_offsets = row_offsets + top
+    if residual is None and depthwise.is_supported(x.shape[1], o, groups):
+        given = filters.depthwise_taps()
+        depthwise.convolve_depthwise(source, given, bias, code, out, stride, (top, left), dilation)
+        return y
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and is_supported(x.shape[1], o, groups):
         convolve_grouped(source, filters.grouped_panels(), bias, added, code, out, grid, groups)
@@ -314,7 +325,7 @@ def conv2d_weight_gradient(
     if not g.size or not x.size:
         return np.zeros((o, kh, kw, c), np.float32).transpose(0, 3, 1, 2)
     source, gradient = nhwc(x), nhwc(g)
-    (top, bottom), (left, right) = padding
+    (top, _), (left, _) = padding
     merged = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if merged else c
     use_amx = _use_amx(length, o, groups)
@@ -332,7 +343,7 @@ def conv2d_weight_gradient(
         gradient = gradient.reshape(1, -1, 1, o)
     if merged:
         # A row of the window is one run of the padded image.
-        source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        source = pad_image(source, padding)
         rows, columns = rows + top, np.zeros(1, np.int64)
     fills = use_amx and fills_tiles(gradient.shape, rows, columns, stride, source.shape[2])
     summed = amx_weight_gradient if fills else weight_gradient

@@ -94,10 +94,10 @@ def relu_backward(g: Array, y: Array) -> Array:
     return run_elementwise(_relu_backward, flat, y)
 
 
-def flatten_if_large(*arrays: Array) -> list[Array] | None:
+def flatten_if_large(*arrays: Array, large: int = _LARGE) -> list[Array] | None:
     """Return flat views in memory order, or None if the reference should run instead."""
     first = arrays[0]
-    if first.size < _LARGE or first.dtype not in (np.float32, np.float64):
+    if first.size < large or first.dtype not in (np.float32, np.float64):
         return None
     for array in arrays:
         if array.shape != first.shape or array.dtype != first.dtype:

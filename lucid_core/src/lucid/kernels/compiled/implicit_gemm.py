@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lucid.kernels.compiled.activation import apply_activation
-from lucid.kernels.compiled.jit import kernel, routine
+from lucid.kernels.compiled.jit import grain_of, kernel, routine
 from lucid.kernels.compiled.microkernel import ADD, MR, NR, block_size, multiply_block
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
@@ -127,6 +127,33 @@ def initialize_output(y: Array, values: Array | None) -> None:
     """Fill ``y`` with ``values`` of the same shape, or zeros; both are contiguous."""
     flat = np.empty(0, y.dtype) if values is None else values.reshape(-1)
     parallel_for(_initialize_output, y.size, y.reshape(-1), flat, grain=1 << 17)
+
+
+@kernel
+def _pad(start: int, stop: int, x: Array, y: Array, top: int, left: int) -> None:
+    """Item = one row of the padded image; x (N, H, W * C), y (N, H', W' * C)."""
+    _, height, width = x.shape
+    rows = y.shape[1]
+    for item in range(start, stop):
+        n, i = item // rows, item % rows
+        row = y[n, i]
+        if top <= i < top + height:
+            row[:left] = 0
+            row[left : left + width] = x[n, i - top]
+            row[left + width :] = 0
+        else:
+            row[:] = 0
+
+
+def pad_image(x: Array, padding: tuple[Pair, Pair]) -> Array:
+    """Pad an image (N, H, W, C) with zeros."""
+    (top, bottom), (left, right) = padding
+    n, h, w, c = x.shape
+    y = empty((n, h + top + bottom, w + left + right, c), x.dtype)
+    rows = y.reshape(n, y.shape[1], -1)
+    arguments = (x.reshape(n, h, w * c), rows, top, left * c)
+    parallel_for(_pad, n * y.shape[1], *arguments, grain=grain_of(rows.shape[2]))
+    return y
 
 
 @routine

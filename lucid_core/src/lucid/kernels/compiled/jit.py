@@ -43,6 +43,11 @@ def routine(function: F) -> F:
     return njit(function, fastmath={"contract"})
 
 
+def reordering_routine(function: F) -> F:
+    """Compile as `routine` does; sums may be computed in another order, in vectors."""
+    return njit(function, fastmath={"contract", "reassoc"})
+
+
 def exact_routine(function: F) -> F:
     """Compile as `routine` does, but round every operation, as NumPy does.
 

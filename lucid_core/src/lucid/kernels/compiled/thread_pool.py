@@ -44,10 +44,11 @@ from numba.core import cgutils as untyped_cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from lucid.kernels import recording
 from lucid.kernels.compiled.njit import njit
 from lucid.kernels.compiled.vector_ir import ADDRESS, pointer
 
-__all__ = ["Launcher"]
+__all__ = ["Launcher", "ThreadPool", "current_pool"]
 
 cgutils: Any = untyped_cgutils
 
@@ -286,7 +287,7 @@ def _qualified_name(kernel: Any, part: str) -> str:
     return f"{function.__module__}.{function.__qualname__}.{part}"
 
 
-class _ThreadPool:
+class ThreadPool:
     """A job slot and the worker threads that poll it."""
 
     def __init__(self) -> None:
@@ -353,13 +354,18 @@ class _ThreadPool:
             self._wakeups.get()
 
 
-_pool = _ThreadPool()
+_pool = ThreadPool()
+
+
+def current_pool() -> ThreadPool:
+    """Return the pool that all kernels share."""
+    return _pool
 
 
 def _after_fork() -> None:
     """Start afresh: threads do not survive a fork, and a job may have been in the slot."""
     global _pool
-    _pool = _ThreadPool()
+    _pool = ThreadPool()
 
 
 if hasattr(os, "register_at_fork"):
@@ -381,10 +387,10 @@ class Launcher:
             finally:
                 pool.lock.release()
         else:  # one thread, or the pool serves another Python thread: the cores are busy
-            self._run(_ThreadPool(), count, 1, 0, args)
+            self._run(ThreadPool(), count, 1, 0, args)
 
     def _run(
-        self, pool: _ThreadPool, count: int, chunks: int, workers: int, args: tuple[Any, ...]
+        self, pool: ThreadPool, count: int, chunks: int, workers: int, args: tuple[Any, ...]
     ) -> None:
         status = _UNFINISHED
         try:
@@ -397,3 +403,5 @@ class Launcher:
             raise MemoryError(
                 f"kernel {self.name} failed, most likely out of memory; use smaller inputs"
             )
+        if recording.active and (recorder := recording.current()) is not None:
+            recorder.launch(self, pool.slot, count, chunks, workers, args)

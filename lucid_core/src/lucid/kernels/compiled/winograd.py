@@ -84,7 +84,7 @@ def is_profitable(positions: int, channels: int, outputs: int, kept: bool) -> bo
 
 @routine
 def _transform_panel(
-    w: Array, transposed: bool, p: int, k0: int, count: int, u: int, plane: int, taps: Array
+    w: Array, transposed: int, p: int, k0: int, count: int, u: int, plane: int, taps: Array
 ) -> None:
     """Transform panel ``p`` of filters ``w`` (O, 3, 3, C), from index ``k0`` of the sum on.
 
@@ -106,7 +106,7 @@ def _transform_panel(
 
 
 @kernel
-def _transform(start: int, stop: int, w: Array, transposed: bool, u: Array) -> None:
+def _transform(start: int, stop: int, w: Array, transposed: int, u: Array) -> None:
     """Transform panels start..stop-1 of ``u`` (36, P, K, NR)."""
     _, panels, k, _ = u.shape
     taps = np.empty(9 * VL * VL, np.float32)
@@ -122,7 +122,7 @@ def transform_weights(w: Array, transposed: bool = False) -> Array:
     w = _whole_panels(w, transposed)
     summed, wide = (w.shape[0], w.shape[3]) if transposed else (w.shape[3], w.shape[0])
     u = empty((_POINTS, wide // NR, summed, NR), np.float32)
-    parallel_for(_transform, wide // NR, w, transposed, u)
+    parallel_for(_transform, wide // NR, w, int(transposed), u)
     return u
 
 
@@ -287,7 +287,7 @@ def _transform_all(
 
 @kernel
 def _by_panels(
-    start: int, stop: int, v: Array, v_step: int, u: Array, w: Array, transposed: bool,
+    start: int, stop: int, v: Array, v_step: int, u: Array, w: Array, transposed: int,
     bias: Array, residual: Array, y: Array, channels: int, grid: Pair, blocks: int, flags: int,
 ) -> None:  # fmt: skip
     """Items start..stop-1: (panel, block of tiles).
@@ -372,7 +372,7 @@ def convolve_winograd(
         wanted = min(-(-get_num_threads() // panels), -(-tiles // (2 * MR)))
         blocks = max(-(-tiles // _MAX_TILES), wanted)
         shape = (channels, grid, blocks, flags)
-        arrays = (v, v_step, u, w, transposed, start, added, y)
+        arrays = (v, v_step, u, w, int(transposed), start, added, y)
         parallel_for(_by_panels, panels * blocks, *arrays, *shape)
         return
     u = weights if kept else transform_weights(*weights)
