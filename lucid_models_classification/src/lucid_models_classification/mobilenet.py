@@ -142,6 +142,8 @@ class InvertedResidual(nn.Module):
         Whether the input is added.
     """
 
+    replayable = "part"
+
     def __init__(
         self, in_channels: int, config: BlockConfig, conv: ConvLayer = nn.ConvNormAct
     ) -> None:

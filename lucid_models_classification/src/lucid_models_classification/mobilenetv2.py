@@ -50,6 +50,8 @@ class MobileNetV2(MobileNet):
         ``in_channels``, ``norm`` and ``out_indices`` of :class:`MobileNet`.
     """
 
+    replayable = True
+
     head_prefixes = ("classifier.1.",)
 
     def __init__(

@@ -80,6 +80,8 @@ class MobileNetV3(MobileNet):
         ``in_channels``, ``norm`` and ``out_indices`` of :class:`MobileNet`.
     """
 
+    replayable = True
+
     head_prefixes = ("classifier.3.",)
 
     def __init__(

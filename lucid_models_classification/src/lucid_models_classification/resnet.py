@@ -67,6 +67,8 @@ class BasicBlock(nn.Module):
         If ``groups`` or ``width_per_group`` is not the default.
     """
 
+    replayable = "part"
+
     expansion: ClassVar[int] = 1
 
     def __init__(
@@ -120,6 +122,8 @@ class Bottleneck(nn.Module):
     conv : callable, default lucid.nn.ConvNormAct
         Builds the convolutions.
     """
+
+    replayable = "part"
 
     expansion: ClassVar[int] = 4
 
@@ -205,6 +209,8 @@ class ResNet(nn.Module):
     TypeError, ValueError
         If an argument is invalid.
     """
+
+    replayable = True
 
     head_prefixes = ("fc.",)
 

@@ -122,6 +122,10 @@ class Pool:
         block = self._take(_size_class(size))
         return np.asarray(_BlockOwner(self._returned.append, block, shape, dtype.str))
 
+    def owns(self, owner: _BlockOwner) -> bool:
+        """Return whether a block is of this pool."""
+        return owner.release == self._returned.append
+
     def held(self) -> tuple[int, int]:
         """Return the bytes of blocks in use, and of free ones."""
         with self._lock:

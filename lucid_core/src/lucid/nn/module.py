@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from lucid.dtypes import dtype_of
 from lucid.hints import add_class_hints, forward_message
+from lucid.nn import replay
 from lucid.nn.hooks import HookDict, RemovableHandle
 from lucid.nn.parameter_container import ParameterContainer
 from lucid.nn.state_dict import LoadResult, load_into
@@ -60,6 +61,9 @@ class Module(ParameterContainer):
     weights_info: WeightsInfo | None = None
     #: Layers and shapes of the model as built; set by ``lucid.models.create_model``.
     model_structure: Any = None
+    #: Whether predictions are replayed (:mod:`lucid.nn.replay`): True for models, ``"part"`` for
+    #: modules that such models consist of.
+    replayable: ClassVar[bool | Literal["part"]] = False
     #: State dict keys of this class that are accepted and ignored.
     _ignored_keys: ClassVar[tuple[str, ...]] = ()
     _forward_pre_hooks: HookDict
@@ -91,7 +95,10 @@ class Module(ParameterContainer):
                 if replaced is not None:
                     args = replaced if isinstance(replaced, tuple) else (replaced,)
         try:
-            output = self.forward(*args, **kwargs)
+            if self.replayable is True and len(args) == 1 and not kwargs:
+                output = replay.run(self, args[0])
+            else:
+                output = self.forward(*args, **kwargs)
         except TypeError as error:
             # Wrong arguments fail before forward is entered, without a frame below this one.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:

@@ -1,7 +1,16 @@
-"""Planned replay: predictions of a model as one sequence of kernel launches, without Python.
+"""Planned replay: predictions as one sequence of kernel launches, without Python between them.
 
 In inference, a model that is called again with the same shape launches the same kernels with the
-same constants.  They are recorded once, verified once, and then replayed in compiled code.
+same constants.  The second call records the launches, with memory of its own, and verifies them
+with another input; further calls replay them in compiled code.  The results have the same bits.
+
+A class takes part by its attribute ``replayable``, which promises that ``forward`` depends on
+nothing but its argument and the modules, and does nothing else, such as counting calls: True for
+models, which are replayed, and ``"part"`` for modules that models consist of.  Computations other
+than launches end the recording; the model then runs as usual.
+
+Plans are valid within one epoch of :mod:`lucid.autograd.mutation`.  Parameters that user code can
+write to untracked, by a NumPy array, prevent a plan.  ``LUCID_REPLAY=0`` turns replay off.
 """
 
 from __future__ import annotations
@@ -9,28 +18,34 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lucid import kernels
 from lucid.autograd import array_of, is_grad_enabled
-from lucid.autograd.mutation import epoch
+from lucid.autograd.mutation import epoch, has_other_references, track
 from lucid.autograd.variable import new_tensor
-from lucid.kernels import recording
+from lucid.kernels import memory, recording
 from lucid.kernels.layout import Array, channels_last
-from lucid.kernels.memory import Pool, block_of, empty
+from lucid.kernels.memory import Pool, block_of
 from lucid.tensor import Tensor
 
 if TYPE_CHECKING:
+    from lucid.kernels.compiled.replay import LaunchList
     from lucid.nn.module import Module
 
-__all__ = ["run"]
+__all__ = ["plans_of", "run"]
 
 _FLOAT32 = np.dtype(np.float32)
-#: Plans of a model; the oldest is dropped.
-_MAX_PLANS = 4
+#: Plans of a model, each of which has the memory of a prediction; the oldest is dropped.
+_MAX_PLANS = 2
+#: Shapes of a model that are counted.
+_MAX_SHAPES = 32
+
+Key = tuple[tuple[int, ...], int]
 
 
 class _Recorder:
@@ -39,35 +54,33 @@ class _Recorder:
     def __init__(self, x: Array) -> None:
         from lucid.kernels.compiled.replay import LaunchList
 
-        self.launches = LaunchList()
+        self.launches: LaunchList = LaunchList()
         self.memory = Pool(private=True)
         self.failure: str | None = None
         self._input = x
         self._inside = False
 
     def holds(self, array: Array) -> bool:
-        """Whether an array is the input, or a result of recorded launches."""
+        """Whether an array is the input, or in the memory of recorded launches."""
         owner = block_of(array)
-        if owner is not None and owner.release == self.memory._returned.append:
+        if owner is not None and self.memory.owns(owner):
             return True
         base: Any = array
-        while isinstance(base, np.ndarray):
-            if base is self._input:
-                return True
-            base = base.base
-        return False
+        while base is not None and base is not self._input:
+            base = getattr(base, "base", None)
+        return base is self._input
 
     def fail(self, reason: str) -> None:
+        """Give up; the prediction continues as usual."""
         self.failure = self.failure or reason
+        self._inside = False
 
     def call(self, kernel: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if self.failure is None:
-            if kernel.data is None or kwargs:
-                self.fail(f"kernel {kernel.name}")
-            else:
-                data = [args[i] for i in kernel.data if i < len(args) and args[i] is not None]
-                if not all(map(self.holds, data)):
-                    self.fail(f"{kernel.name}: an argument of unknown origin")
+        """Call a kernel, and record its launches if all of its data are known."""
+        if kernel.data is None or kwargs:
+            self.fail(f"the kernel {kernel.name}")
+        elif not all(self.holds(args[i]) for i in kernel.data if args[i:] and args[i] is not None):
+            self.fail(f"data of {kernel.name} that no kernel computed")
         self._inside = self.failure is None
         try:
             return function(*args, **kwargs)
@@ -77,166 +90,266 @@ class _Recorder:
     def launch(
         self, launcher: Any, slot: int, count: int, chunks: int, workers: int, args: Any
     ) -> None:
+        """Record a launch of the current kernel."""
         from lucid.kernels.compiled.replay import NotRecordableError
 
         if not self._inside:
-            self.fail(f"a launch of {launcher.name} outside of a kernel")
+            self.fail(f"a launch of {launcher.name}")
             return
         try:
             self.launches.add(slot, count, chunks, workers, args)
         except NotRecordableError as error:
             self.fail(f"{launcher.name}: {error}")
             return
-        for value in args:
-            if isinstance(value, np.ndarray) and not self.holds(value):
-                self.launches.constants.append(value)
+        arrays = [value for value in args if isinstance(value, np.ndarray)]
+        self.launches.constants += [array for array in arrays if not self.holds(array)]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array | None:
+        """Allocate in the recording's memory."""
         return self.memory.empty(shape, dtype) if self._inside else None
-
-
-def _bounds(array: Array) -> tuple[int, int]:
-    """Return the first address of the block of an array, and the address after it."""
-    owner: Any = block_of(array)
-    return owner.block.address, owner.block.address + owner.block.size
 
 
 class _Output:
     """An output of a plan.
 
-    Every prediction gets a new block for it, as large as the recorded one: other launches may use
-    the block before, for larger arrays.
+    Every prediction gets a new block for it, as large as the recorded one, which other launches may
+    use for larger arrays before.
     """
 
-    def __init__(self, array: Array, uses: tuple[Array, Array]) -> None:
-        low, high = _bounds(array)
-        self.uses = uses
-        self._size = high - low
-        self._offset = array.ctypes.data - low
-        self._shape, self._strides = array.shape, array.strides
+    def __init__(self, array: Array, launches: LaunchList) -> None:
+        owner: Any = block_of(array)
+        low = owner.block.address
+        self._uses = launches.uses(low, low + owner.block.size)
+        self._size = owner.block.size
+        self._layout = (array.ctypes.data - low, array.strides)
+        self._shape = array.shape
 
-    def allocate(self) -> tuple[Array, Array]:
-        block = empty((self._size // _FLOAT32.itemsize,), _FLOAT32)
-        layout = (self._shape, _FLOAT32, block, self._offset, self._strides)
-        return block, np.ndarray(*layout)
+    def allocate(self, launches: LaunchList) -> Array:
+        """Return a new array and let the launches write to it."""
+        block = memory.empty((self._size // _FLOAT32.itemsize,), _FLOAT32)
+        launches.move(self._uses, block.ctypes.data)
+        return np.ndarray(self._shape, _FLOAT32, block, *self._layout)
 
 
-class _Plan:
-    """A recorded prediction for one shape of input."""
+class Plan:
+    """Recorded prediction for one shape of input."""
 
     def __init__(self, recorder: _Recorder, x: Array, outputs: list[Array], many: bool) -> None:
-        self.launches = recorder.launches
-        self.launches.close()
-        self.memory = recorder.memory
-        self.lock = threading.Lock()
+        launches = recorder.launches
+        launches.close()
+        self._launches = launches
+        self._memory = recorder.memory  # of the launches
+        self._lock = threading.Lock()
+        self._input = launches.uses(*np.lib.array_utils.byte_bounds(x))
+        self._outputs = [_Output(y, launches) for y in outputs]
         self.many = many
-        self._input = self._uses(*np.lib.array_utils.byte_bounds(x))
-        self._outputs = [_Output(y, self._uses(*_bounds(y))) for y in outputs]
 
-    def _uses(self, low: int, high: int) -> tuple[Array, Array]:
-        """Return the positions of addresses in a range of memory, and their offsets in it."""
-        found = [(p, a - low) for p, a in self.launches.addresses if low <= a < high]
-        positions, offsets = zip(*found, strict=True) if found else ((), ())
-        return np.array(positions, np.int64), np.array(offsets, np.int64)
+    def __len__(self) -> int:
+        return len(self._launches)
 
-    def run(self, x: Array) -> list[Array]:
-        words = self.launches.words
-        positions, offsets = self._input
-        words[positions] = offsets + x.ctypes.data
-        outputs = []
-        for output in self._outputs:
-            block, y = output.allocate()
-            positions, offsets = output.uses
-            words[positions] = offsets + block.ctypes.data
-            outputs.append(y)
-        self.launches.replay()
+    def run(self, x: Array) -> list[Array] | None:
+        """Return the outputs for a channels-last input; None if another thread uses the plan."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._launches.move(self._input, x.ctypes.data)
+            outputs = [output.allocate(self._launches) for output in self._outputs]
+            self._launches.replay()
+        finally:
+            self._lock.release()
         return outputs
 
 
-def _like(shape: tuple[int, ...]) -> Array:
-    if len(shape) == 4:
-        n, c, h, w = shape
-        return empty((n, h, w, c), _FLOAT32).transpose(0, 3, 1, 2)
-    return empty(shape, _FLOAT32)
-
-
 class _Plans:
-    """Plans of a model by shape, and the number of calls before one is made."""
+    """Plans of a model in the current epoch, or numbers of calls, or reasons against a plan."""
 
     def __init__(self) -> None:
-        self.epoch: object = None
-        self.plans: dict[Any, _Plan | int | str] = {}
+        self.by_shape: dict[Key, Plan | int | str] = {}
+        #: Reason against any plan; None if not known yet.
+        self.reason: str | None = None
+        self.checked = False
+
+    def set(self, key: Key, value: Plan | int | str) -> None:
+        """Set an entry, and drop the oldest ones beyond the limits."""
+        self.by_shape.pop(key, None)
+        self.by_shape[key] = value
+        planned = [k for k, entry in self.by_shape.items() if isinstance(entry, Plan)]
+        for old in planned[:-_MAX_PLANS]:
+            self.by_shape[old] = 0
+        while len(self.by_shape) > _MAX_SHAPES:
+            del self.by_shape[next(iter(self.by_shape))]
 
 
+class _Local(threading.local):
+    busy = False
+
+
+_local = _Local()
 _models: weakref.WeakKeyDictionary[Module, _Plans] = weakref.WeakKeyDictionary()
-
-
-def enabled() -> bool:
-    return os.environ.get("LUCID_REPLAY", "1") != "0"
+_epoch: object = None
 
 
 def run(module: Module, x: Any) -> Any:
-    """Return the output of ``module.forward(x)``, replayed if it is planned."""
-    forward = module.forward
-    if is_grad_enabled() or module.training or not isinstance(x, Tensor):
-        return forward(x)
+    """Return ``module.forward(x)``, replayed if it is planned."""
+    if is_grad_enabled() or _local.busy or recording.current() is not None or _is_off():
+        return module.forward(x)
+    if not isinstance(x, Tensor):
+        return module.forward(x)
     a = array_of(x)
-    if a.dtype != _FLOAT32 or a.ndim != 4 or not a.size or recording.current() is not None:
-        return forward(x)
+    if a.dtype != _FLOAT32 or a.ndim != 4 or not a.size:
+        return module.forward(x)
+    with _busy():  # modules inside make no plans of their own
+        return _run(module, x, a)
+
+
+def plans_of(module: Module) -> dict[Key, Plan | int | str]:
+    """Return the plans of a model by shape and number of threads.
+
+    Values
+    ------
+    Plan
+        It is replayed.
+    int
+        Number of calls so far.
+    str
+        Reason why it is not.
+    """
+    plans = _models.get(module)
+    return {} if plans is None or _epoch is not epoch() else dict(plans.by_shape)
+
+
+def _is_off() -> bool:
+    return os.environ.get("LUCID_REPLAY", "1") == "0" or not kernels.compiled_in_use()
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    _local.busy = True
+    try:
+        yield
+    finally:
+        _local.busy = False
+
+
+def _run(module: Module, x: Tensor, a: Array) -> Any:
+    global _epoch
+    now = epoch()
+    if _epoch is not now:
+        _models.clear()
+        _epoch = now
     plans = _models.get(module)
     if plans is None:
         plans = _models[module] = _Plans()
-    now = epoch()
-    if plans.epoch is not now:
-        plans.plans.clear()
-        plans.epoch = now
     key = (a.shape, kernels.get_num_threads())
-    plan = plans.plans.get(key, 0)
-    if isinstance(plan, str):
-        return forward(x)
-    if plan == 0:  # builds the caches, which begins an epoch if there is something new
-        y = forward(x)
-        plans.plans[key] = 1
+    entry = plans.by_shape.get(key, 0)
+    if isinstance(entry, Plan):
+        outputs = entry.run(channels_last(a))
+        if outputs is None:
+            return module.forward(x)
+        tensors = [new_tensor(y) for y in outputs]
+        return tensors if entry.many else tensors[0]
+    if isinstance(entry, str):
+        return module.forward(x)
+    if entry == 0:  # packs weights, which may begin an epoch
+        y = module.forward(x)
+        plans.set(key, 1)
         return y
-    if plan == 1:
-        return _record(module, plans, key, x, channels_last(a), now)
-    if not plan.lock.acquire(blocking=False):
-        return forward(x)
-    try:
-        outputs = [new_tensor(y) for y in plan.run(channels_last(a))]
-    finally:
-        plan.lock.release()
-    return outputs if plan.many else outputs[0]
+    if not plans.checked:
+        plans.reason, plans.checked = _reason_against(module, now), True
+    if plans.reason is not None:
+        plans.set(key, plans.reason)
+        return module.forward(x)
+    return _record(module, plans, key, channels_last(a), now)
 
 
-def _record(module: Module, plans: _Plans, key: Any, x: Tensor, a: Array, now: object) -> Any:
+def _record(module: Module, plans: _Plans, key: Key, a: Array, now: object) -> Any:
+    """Run the model, and plan it if possible."""
     recorder = _Recorder(a)
     with recording.recording(recorder):
         y = module.forward(new_tensor(a))
-    many = isinstance(y, list | tuple)
-    outputs = [array_of(one) for one in (y if many else [y])]
-    if recorder.failure is None and not all(map(recorder.holds, outputs)):
-        recorder.fail("the output is not of a kernel")
-    copies = [new_tensor(_copied(array)) for array in outputs]
-    if recorder.failure is None and epoch() is now:
-        plan = _Plan(recorder, a, outputs, many)
-        del outputs, y
-        # A constant that depends on the input would go unnoticed with the same input.
-        other = -a
-        expected = module.forward(new_tensor(other))
-        found = plan.run(other)
-        for one, two in zip(found, expected if many else [expected], strict=True):
-            if not np.array_equal(one, array_of(two), equal_nan=True):
-                recorder.fail("another result for another input")
-        plans.plans[key] = plan if recorder.failure is None else recorder.failure
-    elif recorder.failure is not None:
-        plans.plans[key] = recorder.failure
-    if os.environ.get("LUCID_REPLAY_DEBUG"):
-        print("replay:", recorder.failure, len(recorder.launches))
+    many = isinstance(y, list)
+    tensors = y if many else [y]
+    if not all(isinstance(tensor, Tensor) for tensor in tensors):
+        recorder.fail(f"an output of type {type(y).__name__}")
+    elif not all(recorder.holds(array_of(t)) and array_of(t).dtype == _FLOAT32 for t in tensors):
+        recorder.fail("an output that no kernel computed")
+    if recorder.failure is not None:
+        plans.set(key, recorder.failure)
+        return y
+    outputs = [array_of(tensor) for tensor in tensors]
+    copies = [new_tensor(_copy(array)) for array in outputs]
+    plan = Plan(recorder, a, outputs, many)
+    if epoch() is now and (reason := _verify(module, plan, a)) is not None:
+        plans.set(key, reason)
+    elif epoch() is now:
+        plans.set(key, plan)
+        memory.pool.release()  # the plan has memory of its own
     return copies if many else copies[0]
 
 
-def _copied(array: Array) -> Array:
-    y = _like(array.shape)
-    y[...] = array
-    return y
+def _verify(module: Module, plan: Plan, a: Array) -> str | None:
+    """Compare a replay with a prediction for another input; return the problem, if any.
+
+    A temporary array that NumPy computed from the input would be a constant of the plan.
+    """
+    other = -a
+    expected = module.forward(new_tensor(other))
+    found = plan.run(other)
+    assert found is not None
+    for mine, theirs in zip(found, expected if plan.many else [expected], strict=True):
+        if not np.array_equal(mine, array_of(theirs), equal_nan=True):
+            return "constants that depend on the input"
+    return None
+
+
+def _copy(array: Array) -> Array:
+    """Copy an output out of the memory of a plan, in its layout."""
+    order = np.argsort([-stride for stride in array.strides], kind="stable")
+    dense = memory.empty(tuple(array.shape[i] for i in order), array.dtype)
+    copied: Array = dense.transpose(np.argsort(order))
+    copied[...] = array
+    return copied
+
+
+def _reason_against(module: Module, now: object) -> str | None:
+    """Return why a module cannot be planned in this epoch; None if it can."""
+    from lucid.nn.layers.folding import Foldable
+
+    covered: set[int] = set()
+    for part in module.modules():
+        kind = type(part)
+        if part.training:
+            return f"{kind.__name__} in training mode"
+        if part.has_hooks:
+            return f"hooks of a {kind.__name__}"
+        if any(callable(getattr(kind, name, None)) for name in part.__dict__):
+            return f"a replaced method of a {kind.__name__}"
+        ours = kind.__module__.startswith("lucid.nn.layers.")
+        if not ours and not kind.__dict__.get("replayable", False):
+            return f"a {kind.__name__}, which is not declared replayable"
+        folded = part._folded if isinstance(part, Foldable) else None
+        if folded is not None and folded.epoch is now:
+            conv, norm, _ = part._to_fold()
+            for layer in (conv, norm):
+                covered.update(map(id, () if layer is None else _tensors(layer)))
+    for tensor in _tensors(module):
+        if id(tensor) not in covered:
+            if has_other_references(tensor):
+                return "an array of the user that shares a parameter's memory"
+            track(tensor._data)
+    return None
+
+
+def _tensors(module: Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _after_fork() -> None:
+    """Drop the plans, which a thread that the child does not have may use."""
+    global _epoch
+    _epoch = None
+    _models.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

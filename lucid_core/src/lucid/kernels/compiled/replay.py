@@ -66,8 +66,8 @@ class LaunchList:
         self._words: list[Array] = []
         self._size = 0
         self.constants: list[Array] = []
-        #: Position of each array's address among all words.
-        self.addresses: list[tuple[int, int]] = []
+        # Position of each array's address among all words, and the address.
+        self._addresses: list[tuple[int, int]] = []
         self._final: tuple[Array, Array] | None = None
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class LaunchList:
                 raise NotRecordableError("arguments are packed in another way than expected")
             copied[position : position + 2] = 0
             address = self._size + position + _HEADER - 1
-            self.addresses.append((address, int(copied[position + _HEADER - 1])))
+            self._addresses.append((address, int(copied[position + _HEADER - 1])))
         function = int(_read(slot + FUNCTION, 1)[0])
         self._jobs.append((function, count, chunks, workers, self._size, words))
         self._words.append(copied)
@@ -93,11 +93,17 @@ class LaunchList:
         self._final = np.array(self._jobs, np.int64), np.concatenate(self._words)
         self._words = []
 
-    @property
-    def words(self) -> Array:
-        """All arguments, whose addresses may be changed between replays."""
+    def uses(self, low: int, high: int) -> tuple[Array, Array]:
+        """Return the positions of the addresses in a range of memory, and their offsets in it."""
+        found = [(p, address - low) for p, address in self._addresses if low <= address < high]
+        table = np.array(found, np.int64).reshape(-1, 2)
+        return table[:, 0], table[:, 1]
+
+    def move(self, uses: tuple[Array, Array], address: int) -> None:
+        """Let the launches use other memory in place of a range; see :meth:`uses`."""
         assert self._final is not None
-        return self._final[1]
+        positions, offsets = uses
+        self._final[1][positions] = offsets + address
 
     def replay(self) -> None:
         """Run the launches; raise MemoryError if one failed."""
