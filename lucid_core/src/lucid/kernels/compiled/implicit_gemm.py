@@ -150,7 +150,7 @@ def pad_image(x: Array, padding: tuple[Pair, Pair]) -> Array:
     (top, bottom), (left, right) = padding
     n, h, w, c = x.shape
     y = empty((n, h + top + bottom, w + left + right, c), x.dtype)
-    rows = y.reshape(n, y.shape[1], -1)
+    rows = y.reshape(n, y.shape[1], y.shape[2] * c)
     arguments = (x.reshape(n, h, w * c), rows, top, left * c)
     parallel_for(_pad, n * y.shape[1], *arguments, grain=grain_of(rows.shape[2]))
     return y
