@@ -299,6 +299,20 @@ def test_images_smaller_than_the_window(
             np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(0, 3), *[st.integers(0, 6)] * 2, st.integers(1, 20)),
+    padding=st.tuples(margins, margins),
+)
+def test_padded_images(shape, padding):
+    from lucid.kernels.compiled.implicit_gemm import pad_image
+
+    x = draw(*shape)
+    y = pad_image(x, padding)
+    assert (y.dtype, y.flags.c_contiguous) == (np.float32, True)
+    np.testing.assert_array_equal(y, np.pad(x, ((0, 0), *padding, (0, 0))))
+
+
 def test_threads_do_not_change_results(assert_thread_invariant):
     """The partition of sums does not depend on the number of threads."""
     x = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)

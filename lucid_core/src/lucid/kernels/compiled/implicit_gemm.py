@@ -146,13 +146,13 @@ def _pad(start: int, stop: int, x: Array, y: Array, top: int, left: int) -> None
 
 
 def pad_image(x: Array, padding: tuple[Pair, Pair]) -> Array:
-    """Pad an image (N, H, W, C) with zeros."""
+    """Pad contiguous images (N, H, W, C) with zeros."""
     (top, bottom), (left, right) = padding
     n, h, w, c = x.shape
-    y = empty((n, h + top + bottom, w + left + right, c), x.dtype)
-    rows = y.reshape(n, y.shape[1], y.shape[2] * c)
-    arguments = (x.reshape(n, h, w * c), rows, top, left * c)
-    parallel_for(_pad, n * y.shape[1], *arguments, grain=grain_of(rows.shape[2]))
+    height, width = h + top + bottom, w + left + right
+    y = empty((n, height, width, c), x.dtype)
+    arguments = (x.reshape(n, h, w * c), y.reshape(n, height, width * c), top, left * c)
+    parallel_for(_pad, n * height, *arguments, grain=grain_of(width * c))
     return y
 
 
