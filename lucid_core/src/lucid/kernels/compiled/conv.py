@@ -1,8 +1,9 @@
 """Two-dimensional convolution in float32: forward, and the gradients of input and weight.
 
-This module selects the algorithm: AMX (:mod:`.amx_conv`), Winograd (:mod:`.winograd`), narrow
-groups (:mod:`.grouped_conv`) or implicit GEMM (:mod:`.implicit_gemm`).  Memory is channels
-last.  Float64, which gradient checks use, runs the reference.
+This module selects the algorithm: AMX (:mod:`.amx_conv`), Winograd (:mod:`.winograd`), depthwise
+(:mod:`.depthwise`), narrow groups (:mod:`.grouped_conv`) or implicit GEMM
+(:mod:`.implicit_gemm`).  Memory is channels last.  Float64, which gradient checks use, runs the
+reference.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Filters:
         return self._grouped
 
     def depthwise_taps(self) -> Array:
-        """Return the weights for depthwise convolution."""
+        """Return the weights packed for depthwise convolution."""
         if self._depthwise is None:
             self._depthwise = depthwise.pack_depthwise(self._scaled_rows())
         return self._depthwise
@@ -215,8 +216,8 @@ def conv2d(
             source = pad_image(source, padding)
             row_offsets = row_offsets + top
     if residual is None and depthwise.is_supported(x.shape[1], o, groups):
-        given = filters.depthwise_taps()
-        depthwise.convolve_depthwise(source, given, bias, code, out, stride, (top, left), dilation)
+        taps = filters.depthwise_taps()
+        depthwise.convolve_depthwise(source, taps, bias, code, out, stride, (top, left), dilation)
         return y
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and is_supported(x.shape[1], o, groups):
@@ -268,6 +269,15 @@ def conv2d_input_gradient(
         weights = winograd.UnpackedFilters(summed, transposed=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
         winograd.convolve_winograd(source, weights, None, added, 0, out, top, left)
+        return gx
+    if accumulate is None and stride == (1, 1) and depthwise.is_supported(groups * cg, o, groups):
+        # Convolution with flipped filters; padding of more than the window becomes negative.
+        flipped = depthwise.pack_depthwise(nhwc(weight)[:, ::-1, ::-1])
+        before = (
+            (kh - 1) * dilation[0] - padding[0][0],
+            (kw - 1) * dilation[1] - padding[1][0],
+        )
+        depthwise.convolve_depthwise(source, flipped, None, 0, out, stride, before, dilation)
         return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])

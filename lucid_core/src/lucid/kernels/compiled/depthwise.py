@@ -2,8 +2,11 @@
 
 A function computes a block of adjacent output pixels and vectors of channels in registers: for
 each tap, a vector of weights is loaded once for all pixels.  Pixels whose window leaves the image
-are computed one at a time, with the taps inside.  Where channels are no multiple of a vector, the
-last vector overlaps the one before.
+are computed one at a time, without the taps in the padding.  If the channels are not a multiple of
+the vector length, the last vector overlaps the one before.
+
+Fewer channels than a vector, residuals and strided input gradients are left to
+:mod:`.grouped_conv`.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.epilogue import emit_activation
-from lucid.kernels.compiled.jit import Array, grain_of, kernel
+from lucid.kernels.compiled.jit import Array, dense, grain_of, kernel
 from lucid.kernels.compiled.vector_ir import (
     VL,
     constant,
@@ -31,9 +34,10 @@ __all__ = ["convolve_depthwise", "is_supported", "pack_depthwise"]
 
 Pair = tuple[int, int]
 
-#: Pixels and vectors of the blocks, by index.
+#: Pixels and vectors of the blocks, by index; index + _SINGLE is the block of a single pixel.
 _BLOCKS = ((4, 2), (4, 1), (1, 2), (1, 1))
 _PIXELS, _VECTORS = _BLOCKS[0]
+_SINGLE = 2
 _ARGUMENTS = 13
 
 
@@ -140,7 +144,7 @@ def _convolve(
     start: int, stop: int, x: Array, w: Array, bias: Array, y: Array, stride: Pair,
     padding: Pair, dilation: Pair, flags: int,
 ) -> None:  # fmt: skip
-    """Item = one row of the output."""
+    """Item = one row of the output; x (N, H, W, C), w (kH, kW, C), y (N, Ho, Wo, C)."""
     _, height, width, channels = x.shape
     kh, kw, _ = w.shape
     _, out_h, out_w, _ = y.shape
@@ -163,19 +167,19 @@ def _convolve(
         c = 0
         while c < channels:
             if c + _VECTORS * VL <= channels:
-                wide, following = 0, c + _VECTORS * VL
+                widest, following = 0, c + _VECTORS * VL
             elif c + VL <= channels:
-                wide, following = 1, c + VL
-            else:
+                widest, following = 1, c + VL
+            else:  # overlaps the vector before
                 c = channels - VL
-                wide, following = 1, channels
+                widest, following = 1, channels
             to_bias = bias.ctypes.data + c * 4
             ox = 0
             while ox < out_w:
                 ix = ox * stride[1] - padding[1]
-                column0, column1, block, count = 0, kw, wide, _PIXELS
+                column0, column1, block, count = 0, kw, widest, _PIXELS
                 if ox < inside0 or ox >= inside1 or ox + _PIXELS > inside1:
-                    block, count = wide + 2, 1
+                    block, count = widest + _SINGLE, 1
                     if ix < 0:
                         column0 = -(ix // dilation[1])
                     column1 = min(kw, -(-(width - ix) // dilation[1]))
@@ -188,8 +192,8 @@ def _convolve(
                     )  # fmt: skip
                 else:  # the window is outside of the image
                     multiply(
-                        wide + 2, zeros.ctypes.data + c * 4, 0, 0, 0, 1, 1,
-                        w.ctypes.data + c * 4, 0, 0, to_bias,
+                        widest + _SINGLE, zeros.ctypes.data + c * 4, 0, 0, 0, 1, 1,
+                        zeros.ctypes.data + c * 4, 0, 0, to_bias,
                         target + ox * y_pixel + c * 4, y_pixel, flags,
                     )  # fmt: skip
                     count = 1
@@ -207,9 +211,25 @@ def convolve_depthwise(
     padding: Pair,
     dilation: Pair,
 ) -> None:
-    """Convolve (N, H, W, C) with a weight of :func:`pack_depthwise` into y (N, Ho, Wo, C)."""
+    """Convolve over all positions of ``y``.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        (N, H, W, C), contiguous float32.
+    w : numpy.ndarray
+        Weight (kH, kW, C) from :func:`pack_depthwise`.
+    bias : numpy.ndarray, optional
+        Shape (C,).
+    activation : int
+        Code of the activation.
+    y : numpy.ndarray
+        Result, (N, Ho, Wo, C), contiguous.
+    stride, padding, dilation : (int, int)
+        ``padding`` is that above and to the left; it may be negative.
+    """
     n, rows, columns, channels = y.shape
-    given = np.zeros(channels, np.float32) if bias is None else bias
+    given = np.zeros(channels, np.float32) if bias is None else dense(bias, np.dtype(np.float32))
     work = columns * channels * w.shape[0] * w.shape[1]
     parallel_for(
         _convolve, n * rows, x, w, given, y, stride, padding, dilation, activation,

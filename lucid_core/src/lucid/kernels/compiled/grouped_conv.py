@@ -1,4 +1,4 @@
-"""Grouped convolution with narrow groups, down to depthwise, without products by zero.
+"""Grouped convolution with narrow groups, down to one channel, without products by zero.
 
 The micro-kernel multiplies an element by vectors of outputs that all read it.  With four channels
 a group, a vector of 16 outputs covers four groups, and only four of its lanes read an element.
