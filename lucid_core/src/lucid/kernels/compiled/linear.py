@@ -1,6 +1,6 @@
-"""Linear layer: a product with each row of the weight for few inputs, else a matrix product.
+"""Linear layer: dot products with the rows of the weight for a few inputs, else a matrix product.
 
-With few inputs the time is that of reading the weight once.
+A few inputs take the time of reading the weight once, without the overhead of a matrix product.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _MAX_ROWS = 4
 
 @reordering_routine
 def _dot(a: Array, b: Array) -> Any:
+    """Compute the dot product of two vectors."""
     total = a.dtype.type(0)
     for i in range(len(a)):
         total += a[i] * b[i]

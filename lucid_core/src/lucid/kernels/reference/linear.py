@@ -7,7 +7,17 @@ from lucid.kernels.reference.gemm import gemm
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    """Map (M, I) by a weight (O, I) and a bias (O,) to (M, O)."""
+    """Compute ``x @ weight.T + bias``, (M, O).
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        Shape (M, I).
+    weight : numpy.ndarray
+        Shape (O, I).
+    bias : numpy.ndarray, optional
+        Shape (O,).
+    """
     value = gemm(x, weight.T)
     if bias is not None:
         value += bias
