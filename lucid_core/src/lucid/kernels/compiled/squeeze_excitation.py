@@ -17,7 +17,7 @@ __all__ = ["channel_means", "squeeze_excitation"]
 
 # Channels of a block: four cache lines, so that threads share none.
 _BLOCK = 64
-# Positions of a partial sum, which limits the rounding error.
+# Positions of a partial sum in float32; their total is in float64.
 _PARTIAL = 64
 
 
@@ -26,15 +26,14 @@ def _channel_means(start: int, stop: int, x: Array, y: Array) -> None:
     """Item = one block of channels of one image; x (N, P, C), y (N, C)."""
     _, positions, channels = x.shape
     blocks = -(-channels // _BLOCK)
-    partial = np.empty(channels, y.dtype)
+    partial, sums = np.empty(channels, y.dtype), np.empty(channels, np.float64)
     item = start
     while item < stop:  # adjacent blocks of one image in one pass
         n, block = item // blocks, item % blocks
         blocks_now = min(blocks - block, stop - item)
         first, last = block * _BLOCK, min((block + blocks_now) * _BLOCK, channels)
         item += blocks_now
-        total = y[n, first:last]
-        part = partial[: last - first]
+        part, total, mean = partial[: last - first], sums[: last - first], y[n, first:last]
         total[:] = 0
         for begin in range(0, positions, _PARTIAL):
             part[:] = 0
@@ -45,7 +44,7 @@ def _channel_means(start: int, stop: int, x: Array, y: Array) -> None:
             for c in range(len(part)):
                 total[c] += part[c]
         for c in range(len(total)):
-            total[c] /= positions
+            mean[c] = total[c] / positions
 
 
 @kernel
@@ -79,14 +78,16 @@ def channel_means(x: Array) -> Array:
 
 def squeeze_excitation(x: Array, *layers: Layer) -> Array:
     """See `lucid.kernels.reference.squeeze_excitation.squeeze_excitation`."""
-    if x.dtype != np.float32 or not x.size:
+    parameters = [a for weight, bias, _ in layers for a in (weight, bias) if a is not None]
+    if not x.size or any(a.dtype != np.float32 for a in (x, *parameters)):
         recording.refuse("squeeze-and-excitation of another dtype")
         return reference.squeeze_excitation(x, *layers)
     n, c, h, w = x.shape
     source = nhwc(x).reshape(n, h * w, c)
     factors = _means(source)
     for weight, bias, name in layers:
-        factors = few_rows_linear(factors, dense(weight), bias, CODES[name])
+        start = None if bias is None else dense(bias)
+        factors = few_rows_linear(factors, dense(weight), start, CODES[name])
     y = empty((n, h * w, c), x.dtype)
     parallel_for(_scale, n * h * w, source, factors, y, grain=grain_of(c))
     return y.reshape(n, h, w, c).transpose(0, 3, 1, 2)

@@ -14,8 +14,9 @@ Layer = tuple[Array, Array | None, str | None]
 
 def channel_means(x: Array) -> Array:
     """Return the means (N, C) over height and width of (N, C, H, W)."""
-    means: Array = np.mean(x, axis=(2, 3))
-    return means
+    # In float64, since NumPy adds the pixels of channels-last memory one by one.
+    means = np.asarray(np.mean(x, axis=(2, 3), dtype=np.float64))
+    return means.astype(x.dtype)
 
 
 def squeeze_excitation(x: Array, *layers: Layer) -> Array:
