@@ -34,6 +34,23 @@ def test_compiled_matches_reference(name, dtype, shape):
         np.testing.assert_allclose(result, expected, rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_foreign_layouts(name, foreign):
+    x = np.linspace(-8, 8, 60, dtype=np.float32).reshape(1, 3, 4, 5)
+    x[0, 0, 0, :3] = np.nan, np.inf, -np.inf
+    expected = kernels.activation.reference(x, name)
+    result = kernels.activation.compiled(foreign(x), name)
+    np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "silu"])
+def test_memory_order_is_kept(name):
+    x = kernels.channels_last(np.linspace(-8, 8, 60).reshape(1, 3, 4, 5))
+    y = kernels.activation.compiled(x, name)
+    assert kernels.is_channels_last(y)
+    np.testing.assert_allclose(y, kernels.activation.reference(x, name), rtol=1e-12)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NAMES)
 def test_derivative_matches_finite_differences(name, form):

@@ -143,7 +143,9 @@ def activate(y: Array, code: int) -> None:
 
 def activation(x: Array, name: str | None) -> Array:
     """See `lucid.kernels.reference.activation.activation`."""
-    flat = None if name is None else flatten_if_large(x, large=1)
+    if name is None:
+        return x
+    flat = flatten_if_large(x, large=1)
     if flat is None:
         recording.refuse("an activation in NumPy")
         return reference.activation(x, name)
