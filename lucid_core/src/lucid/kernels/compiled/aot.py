@@ -18,12 +18,14 @@ from lucid.kernels.compiled import (
     elementwise,
     focal_loss,
     gemm,
+    linear,
     nms,
     norm,
     optimizer,
     pool,
     resize,
     roi_align,
+    squeeze_excitation,
 )
 from lucid.kernels.layout import Array
 from lucid.kernels.threads import get_num_threads, set_num_threads
@@ -88,13 +90,16 @@ def _convolution(dtype: Type) -> None:
     # Windows that skip some pixels.
     single = np.ones((8, 3, 1, 1), dtype)
     conv.conv2d_input_gradient(y, single, (1, 3, 64, 64), _TWO, ((0, 0), (0, 0)), _ONE, 1)
-    # Depthwise.
-    conv.conv2d(_image(dtype, 64), np.ones((64, 1, 3, 3), dtype), None, _ONE, padding, _ONE, 64)
+    # Depthwise, then narrow groups.
+    for width in (1, 2):
+        w = np.ones((64, width, 3, 3), dtype)
+        conv.conv2d(_image(dtype, 64), w, None, _ONE, padding, _ONE, 64 // width)
 
 
 def _products(dtype: Type) -> None:
     matrix = np.ones((64, 64), dtype)
     gemm.gemm(matrix, matrix)
+    linear.linear(matrix[:1], matrix, None)
     elementwise.erf(matrix)
     large = np.ones((128, 128), dtype)
     elementwise.add_into(elementwise.add(large, large), large)
@@ -110,6 +115,7 @@ def _pooling(dtype: Type) -> None:
     pool.max_pool2d_backward(largest, index, x.shape)
     settings = (_THREE, _TWO, _ONE, False, True, None)
     pool.avg_pool2d_backward(pool.avg_pool2d(x, *settings), x.shape, *settings)
+    squeeze_excitation.squeeze_excitation(x, (np.ones((3, 3), dtype), None, "relu"))
 
 
 def _norms(dtype: Type) -> None:
