@@ -20,7 +20,7 @@ from lucid.kernels import get_num_threads, parallel_for, set_num_threads
 pytest.importorskip("numba", reason="needs Numba")
 
 from lucid.kernels.compiled.jit import kernel
-from lucid.kernels.compiled.thread_pool import _ThreadPool, worker_loop
+from lucid.kernels.compiled.thread_pool import ThreadPool, worker_loop
 
 
 @pytest.fixture(autouse=True)
@@ -187,5 +187,5 @@ def test_keyboard_interrupt_waits_for_the_workers():
 
 
 def test_worker_loop_returns_without_a_job():
-    pool = _ThreadPool()
+    pool = ThreadPool()
     assert worker_loop(pool.slot, 0, 10) == 0
