@@ -49,6 +49,7 @@ class RemovableHandle:
         hooks = self._hooks()
         if hooks is not None:
             hooks.pop(self._key, None)
+            begin_epoch()
 
     def __enter__(self) -> RemovableHandle:
         return self
