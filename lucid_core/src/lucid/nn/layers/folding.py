@@ -178,8 +178,9 @@ class Foldable(Module):
         settings = (*options, 0.0 if norm is None else norm.eps)
         folded = self._folded
         if folded is None or not folded.is_current(sources, settings):
-            # References of the old one would look like user code's.
-            folded = self.__dict__["_folded"] = None
+            # References of the old one would look like user code's, and so would those of a
+            # folding of the convolution alone, which it has after training mode.
+            folded = self.__dict__["_folded"] = conv.__dict__["_folded"] = None
             made_from = [_Source(tensor) for tensor in sources]
             bias, scale = None if conv.bias is None else conv.bias._data.copy(), None
             if norm is not None:
