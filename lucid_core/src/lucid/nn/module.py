@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from lucid.autograd.mutation import base_array
 from lucid.dtypes import dtype_of
 from lucid.hints import add_class_hints, forward_message
+from lucid.kernels.memory import owns_memory
 from lucid.nn import replay
 from lucid.nn.hooks import HookDict, RemovableHandle
 from lucid.nn.parameter_container import ParameterContainer
@@ -74,6 +76,13 @@ class Module(ParameterContainer):
         self.training = True
         self._forward_pre_hooks = HookDict()
         self._forward_hooks = HookDict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Unpickled arrays are views of bytes, which others could write to.
+        for tensor in (*self._parameters.values(), *self._buffers.values()):
+            if tensor is not None and not owns_memory(base_array(tensor._data)):
+                tensor._data = tensor._data.copy(order="K")
 
     @property
     def has_hooks(self) -> bool:
