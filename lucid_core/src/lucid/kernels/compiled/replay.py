@@ -29,6 +29,7 @@ from lucid.kernels.compiled.thread_pool import (
     FAILED,
     FUNCTION,
     JOINED,
+    MAX_PARTICIPANTS,
     MAX_WORKERS,
     NEXT,
     OPEN,
@@ -179,7 +180,7 @@ def _replay(slot: int, jobs: Array, words: Array, most: int) -> int:
         atomic_exchange(slot + MAX_WORKERS, workers)
         atomic_exchange(slot + JOINED, 0)
         atomic_exchange(slot + FAILED, 0)
-        for participant in range(workers + 1):
+        for participant in range(min(workers + 1, MAX_PARTICIPANTS)):
             atomic_exchange(slot + NEXT + participant * _LINE, 0)
         copy_words(slot + ARGUMENTS, words.ctypes.data + first * _WORD, size)
         atomic_exchange(slot + FUNCTION, function)

@@ -60,7 +60,7 @@ _CACHE_LINE = 64
 _ARGUMENT_BYTES = 4096
 NEXT = ARGUMENTS + _ARGUMENT_BYTES
 # Further participants share the chunks of these.
-_MAX_PARTICIPANTS = 64
+MAX_PARTICIPANTS = 64
 # Seconds that a worker spins without a new job before it sleeps.
 _SPIN_SECONDS = 5e-4
 # Seconds between polls of a caller that waits longer than that for its workers.
@@ -241,7 +241,7 @@ def _make_driver(kernel: Any) -> Any:
 
     def run_chunks(slot: int, participant: int, arguments: tuple[Any, ...]) -> None:
         count, chunks = atomic_load(slot + COUNT), atomic_load(slot + CHUNKS)
-        participants = min(atomic_load(slot + MAX_WORKERS) + 1, _MAX_PARTICIPANTS)
+        participants = min(atomic_load(slot + MAX_WORKERS) + 1, MAX_PARTICIPANTS)
         for step in range(participants):
             # First the participant's own chunks, then those of the following ones.
             owner = (participant + step) % participants
@@ -262,13 +262,13 @@ def _make_driver(kernel: Any) -> Any:
         atomic_exchange(slot + MAX_WORKERS, workers)
         atomic_exchange(slot + JOINED, 0)
         atomic_exchange(slot + FAILED, 0)
-        for participant in range(min(workers + 1, _MAX_PARTICIPANTS)):
+        for participant in range(min(workers + 1, MAX_PARTICIPANTS)):
             atomic_exchange(slot + NEXT + participant * _CACHE_LINE, 0)
         status = publish(slot, arguments)
         atomic_exchange(slot + OPEN, 0)
         if status != 0:  # nobody begins another chunk
             atomic_exchange(slot + FAILED, 1)
-            for participant in range(min(workers + 1, _MAX_PARTICIPANTS)):
+            for participant in range(min(workers + 1, MAX_PARTICIPANTS)):
                 atomic_exchange(slot + NEXT + participant * _CACHE_LINE, chunks)
         for _ in range(max_spins):
             if atomic_load(slot + ACTIVE) == 0:
@@ -291,7 +291,7 @@ class ThreadPool:
     """A job slot and the worker threads that poll it."""
 
     def __init__(self) -> None:
-        fields = NEXT + _MAX_PARTICIPANTS * _CACHE_LINE
+        fields = NEXT + MAX_PARTICIPANTS * _CACHE_LINE
         self._memory = np.zeros((fields + _CACHE_LINE) // 8, np.int64)
         address = self._memory.ctypes.data
         self.slot = address + -address % _CACHE_LINE
@@ -384,10 +384,13 @@ class Launcher:
         if workers and pool.lock.acquire(blocking=False):
             try:
                 self._run(pool, count, chunks, pool.wake(workers), args)
+                self._record(pool, count, chunks, workers, args)
             finally:
                 pool.lock.release()
         else:  # one thread, or the pool serves another Python thread: the cores are busy
-            self._run(ThreadPool(), count, 1, 0, args)
+            pool = ThreadPool()
+            self._run(pool, count, 1, 0, args)
+            self._record(pool, count, chunks if workers else 1, workers, args)
 
     def _run(
         self, pool: ThreadPool, count: int, chunks: int, workers: int, args: tuple[Any, ...]
@@ -403,5 +406,10 @@ class Launcher:
             raise MemoryError(
                 f"kernel {self.name} failed, most likely out of memory; use smaller inputs"
             )
+
+    def _record(
+        self, pool: ThreadPool, count: int, chunks: int, workers: int, args: tuple[Any, ...]
+    ) -> None:
+        """Tell this thread's recorder, if there is one, of a launch divided as requested."""
         if recording.active and (recorder := recording.current()) is not None:
             recorder.launch(self, pool.slot, count, chunks, workers, args)
