@@ -20,7 +20,7 @@ from lucid.autograd.primitive import mark_detached
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, DTypeLike, dtype_of, supported_dtype
 from lucid.hints import ElementCount, add_class_hints
-from lucid.kernels import is_channels_last
+from lucid.kernels import is_channels_last, recording
 from lucid.ops import inplace, numpy_protocol
 from lucid.ops import shape as shape_ops
 from lucid.ops.index import getitem
@@ -205,12 +205,14 @@ class Tensor(Variable):
 
     def item(self) -> Any:
         """Return the single element as a Python number."""
+        recording.refuse("a value of a tensor")
         if self._data.size != 1:
             raise ValueError(f"item() expected a tensor of one element, got shape {self.shape}")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Convert to nested lists of Python numbers."""
+        recording.refuse("values of a tensor")
         return self._data.tolist()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
@@ -310,15 +312,17 @@ class Tensor(Variable):
         return (getitem(self, i) for i in range(len(self._data)))
 
     def __contains__(self, value: ArrayLike) -> bool:
-        return bool(ops.equal(self, value)._data.any())
+        return bool(ops.equal(self, value).any())
 
     def __bool__(self) -> bool:
+        recording.refuse("a value of a tensor")
         return bool(self._data)
 
     def __int__(self) -> int:
         return int(self.item())
 
     def __index__(self) -> int:
+        recording.refuse("a value of a tensor")
         return self._data.__index__()
 
     def __float__(self) -> _Float:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.autograd.variable import Array, Variable, new_tensor, next_order
+from lucid.kernels import recording
 from lucid.kernels.memory import owns_memory
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def reshaped_since(tensor: Variable, order: int) -> bool:
 def mark_written(array: Array) -> None:
     """Stamp the storage of ``array`` as written; call it after the write."""
     global _last_write
+    recording.refuse("a write in place")
     owner = base_array(array)
     versions = [_version_of(owner)]
     order = _last_write = next_order()
@@ -168,6 +170,7 @@ def mark_written(array: Array) -> None:
 
 def expose(array: Array) -> None:
     """Stamp the storage of ``array`` as handed out to the user, if it is tracked."""
+    recording.refuse("an array of a tensor")
     version = _versions.get(id(base_array(array)))
     if version is not None and version.tracked:
         version.exposed = next_order()
