@@ -91,7 +91,8 @@ class LaunchList:
 
     def close(self) -> None:
         """Make the launches replayable."""
-        self._final = np.array(self._jobs, np.int64), np.concatenate(self._words)
+        jobs = np.array(self._jobs, np.int64).reshape(-1, 6)
+        self._final = jobs, np.concatenate([np.empty(0, np.int64), *self._words])
         self._words = []
 
     def uses(self, low: int, high: int) -> tuple[Array, Array]:
