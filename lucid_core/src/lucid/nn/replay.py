@@ -173,16 +173,18 @@ class _Plans:
         #: Reason against any plan; None if not known yet.
         self.reason: str | None = None
         self.checked = False
+        self._lock = threading.Lock()
 
     def set(self, key: Key, value: Plan | int | str) -> None:
         """Set an entry, and drop the oldest ones beyond the limits."""
-        self.by_shape.pop(key, None)
-        self.by_shape[key] = value
-        planned = [k for k, entry in self.by_shape.items() if isinstance(entry, Plan)]
-        for old in planned[:-_MAX_PLANS]:
-            self.by_shape[old] = 0
-        while len(self.by_shape) > _MAX_SHAPES:
-            del self.by_shape[next(iter(self.by_shape))]
+        with self._lock:
+            self.by_shape.pop(key, None)
+            self.by_shape[key] = value
+            planned = [k for k, entry in self.by_shape.items() if isinstance(entry, Plan)]
+            for old in planned[:-_MAX_PLANS]:
+                self.by_shape[old] = 0
+            while len(self.by_shape) > _MAX_SHAPES:
+                del self.by_shape[next(iter(self.by_shape))]
 
 
 class _Local(threading.local):
@@ -260,7 +262,14 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
         plans.set(key, 1)
         return y
     if not plans.checked:
-        plans.reason, plans.checked = _reason_against(module, now), True
+        later = entry & (entry - 1) != 0  # calls 1, 2, 4, 8, ...
+        if not later:
+            plans.reason = _reason_against(module)
+            later = plans.reason is None and _shares_parameters(module, now)
+        if later:  # shared maybe with a prediction of another thread, and not for long
+            plans.set(key, entry + 1)
+            return module.forward(x)
+        plans.checked = True
     if plans.reason is not None:
         plans.set(key, plans.reason)
         return module.forward(x)
@@ -332,11 +341,8 @@ def _copy(array: Array) -> Array:
     return copied
 
 
-def _reason_against(module: Module, now: object) -> str | None:
+def _reason_against(module: Module) -> str | None:
     """Return why a module cannot be planned in this epoch; None if it can."""
-    from lucid.nn.layers.folding import Foldable
-
-    covered: set[int] = set()
     for part in module.modules():
         kind = type(part)
         if part.training:
@@ -348,17 +354,27 @@ def _reason_against(module: Module, now: object) -> str | None:
         ours = kind.__module__.startswith("lucid.nn.layers.")
         if not ours and not kind.__dict__.get("replayable", False):
             return f"a {kind.__name__}, which is not declared replayable"
+    return None
+
+
+def _shares_parameters(module: Module, now: object) -> bool:
+    """Whether anything but the module refers to the memory of a parameter, and could write to it.
+
+    If not, whatever changes a parameter from now on begins an epoch.
+    """
+    from lucid.nn.layers.folding import Foldable
+
+    folded_tensors: set[int] = set()
+    for part in module.modules():
         folded = part._folded if isinstance(part, Foldable) else None
         if folded is not None and folded.epoch is now:
             conv, norm, _ = part._to_fold()
             for layer in (conv, norm):
-                covered.update(map(id, () if layer is None else _tensors(layer)))
-    for tensor in _tensors(module):
-        if id(tensor) not in covered:
-            if has_other_references(tensor):
-                return "an array of the user that shares a parameter's memory"
-            track(tensor._data)
-    return None
+                folded_tensors.update(map(id, () if layer is None else _tensors(layer)))
+    others = [tensor for tensor in _tensors(module) if id(tensor) not in folded_tensors]
+    for tensor in others:  # before the check, so that an array handed out after it begins an epoch
+        track(tensor._data)
+    return any(map(has_other_references, others))
 
 
 def _tensors(module: Module) -> list[Tensor]:
