@@ -9,6 +9,7 @@ notices it.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,3 +75,14 @@ def recording(recorder: Recorder) -> Iterator[None]:
         _local.recorder = before
         with _lock:
             active -= 1
+
+
+def _after_fork() -> None:
+    """Forget the recorders of threads that the child does not have, one of which may lock."""
+    global active, _lock
+    _lock = threading.Lock()
+    active = int(_local.recorder is not None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
