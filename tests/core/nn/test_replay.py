@@ -1223,6 +1223,68 @@ def test_work_outside_of_kernels_is_noticed(work, then, first):
     assert not is_planned(model)
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda y: y[:, :, ::2],
+        lambda y: y[:, 2:10],
+        lambda y: y[:, ::-1],
+        lambda y: y[1:],
+        lambda y: y[:, :, 1:-1, 2:],
+        lambda y: y.transpose(2, 3),
+        lambda y: y.reshape(1, 32, *y.shape[2:]),
+    ],
+)
+@pytest.mark.parametrize("first", ["zeros", "drawn"])
+def test_views_between_kernels(view, first):
+    """Kernels copy views that are not dense, by NumPy."""
+    model = build(Returns, lambda y, mean, x: F.avg_pool2d(view(y), 2))
+    for k in range(CALLS + 3):
+        x = lucid.zeros(2, 3, 16, 16) if first == "zeros" and k < CALLS else images(2)
+        with replay_off():
+            expected = predict(model, x)
+        assert_same_bits(predict(model, x), expected)
+
+
+def test_replaced_forward_of_a_layer_runs_in_every_prediction():
+    model, calls = build(), []
+    linear = model.fc
+
+    def forward(x):
+        calls.append(0)
+        return F.linear(x, linear.weight, linear.bias)
+
+    linear.forward = forward
+    for _ in range(CALLS + 2):
+        predict(model, images())
+    assert len(calls) == CALLS + 2
+
+
+def test_training_mode_runs_in_every_prediction():
+    class Counting(nn.Module):
+        replayable = "part"
+
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+        def forward(self, x):
+            if self.training:
+                self.calls.append(0)
+            return x
+
+    model = build()
+    model.head = nn.Sequential(model.head, Counting()).eval()
+    plan(model, images())
+    counting = model.head[1]
+    counting.train()
+    for _ in range(CALLS + 2):
+        predict(model, images())
+    assert len(counting.calls) == CALLS + 2
+    counting.eval()
+    plan(model, images())
+
+
 # Errors
 
 
