@@ -161,7 +161,7 @@ def test_arguments_that_cannot_be_recorded(value):
 
 
 def test_arguments_of_another_launch():
-    """What is in the slot is checked against the arrays."""
+    """The slot is checked against the arrays."""
     pool = thread_pool.current_pool()
     set_num_threads(2)
     a, b = np.zeros(64), np.zeros(64)
@@ -228,7 +228,7 @@ def test_failure_raises_and_later_replays_work(threads):
     for _ in range(20):
         with pytest.raises(MemoryError):
             launches.replay()
-    np.testing.assert_array_equal(after, 1)  # what follows a failure does not run
+    np.testing.assert_array_equal(after, 1)  # not after a failure
     source[150] = 0.5
     launches.replay()
     np.testing.assert_array_equal(target, source)
@@ -331,7 +331,7 @@ def test_reductions_inside_of_a_kernel():
         np.testing.assert_array_equal(target, 1225 + k + np.arange(20))
 
 
-def test_recorders_of_other_threads_are_not_told():
+def test_launches_of_other_threads_are_not_recorded():
     target, other = np.zeros(100), np.zeros(100)
 
     def work():

@@ -281,7 +281,7 @@ def test_class_without_the_attribute():
     assert plans_of(model) == {}
 
 
-def test_subclass_does_not_inherit_the_promise():
+def test_subclass_is_not_replayable():
     class Scaled(Small):
         factor = 1.0
 
@@ -1082,7 +1082,7 @@ def test_shared_output_memory_is_shared_as_before():
         assert (whole.numpy()[:, :8] == 7).all()
 
 
-# What cannot be replayed
+# Forward passes that cannot be replayed
 
 
 def by_numpy(y):

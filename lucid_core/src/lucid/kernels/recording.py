@@ -78,7 +78,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """Forget the recorders of threads that the child does not have, one of which may lock."""
+    """Reset the state of other threads, which the child does not have."""
     global active, _lock
     _lock = threading.Lock()
     active = int(_local.recorder is not None)

@@ -317,7 +317,7 @@ def _verify(module: Module, plan: Plan, a: Array) -> str | None:
     A temporary array that NumPy computed from the input would be a constant of the plan.
     """
     n, c, h, w = a.shape
-    # Drawn, since a constant of zeros, such as inputs to warm up with, tells nothing.
+    # Drawn: the negative of zeros, a usual input to warm up with, would be no other input.
     drawn = np.random.default_rng(0).standard_normal((n, h, w, c), np.float32)
     other = drawn.transpose(0, 3, 1, 2)
     try:
