@@ -1,7 +1,7 @@
 """Recording of kernel calls, to replay them without Python.
 
-While a recorder is active in a thread, its kernels allocate from the recorder's memory and it is
-told of every launch.  A kernel takes part if it is declared with ``data``, the names of the
+While a recorder is active in a thread, kernels of the thread allocate from the recorder's memory
+and report every launch.  A kernel takes part if it is declared with ``data``, the names of the
 arguments that hold data; its other arrays are constants.  Anything else that computes leaves its
 result outside of the recorder's memory, so that a later kernel or the end of the recording
 notices it.
@@ -23,7 +23,7 @@ __all__ = ["Recorder", "current", "recording", "refuse"]
 
 
 class Recorder(Protocol):
-    """What is told of the kernels of a thread."""
+    """Receives the kernel calls and launches of a thread."""
 
     def call(self, kernel: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call a kernel."""

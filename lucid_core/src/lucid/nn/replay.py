@@ -4,10 +4,11 @@ In inference, a model that is called again with the same shape launches the same
 same constants.  The second call records the launches, with memory of its own, and verifies them
 with another input; further calls replay them in compiled code.  The results have the same bits.
 
-A class takes part by its attribute ``replayable``, which promises that ``forward`` depends on
-nothing but its argument and the modules, and does nothing else, such as counting calls: True for
-models, which are replayed, and ``"part"`` for modules that models consist of.  Computations other
-than launches end the recording; the model then runs as usual.
+A class takes part by its attribute ``replayable``: True for models, which are replayed, and
+``"part"`` for the modules of such models.  It declares that ``forward`` depends only on its
+argument and on attributes of modules, not on global state or ``tensor._data``, and has no side
+effects, such as counting calls.  The methods of the class must not be replaced later.
+Computations other than launches end the recording; the model then runs as usual.
 
 Plans are valid within one epoch of :mod:`lucid.autograd.mutation`.  Parameters that user code can
 write to untracked, by a NumPy array, prevent a plan.  ``LUCID_REPLAY=0`` turns replay off.
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["plans_of", "run"]
 
 _FLOAT32 = np.dtype(np.float32)
-#: Plans of a model, each of which has the memory of a prediction; the oldest is dropped.
+#: Plans of a model, with the memory of a prediction each; the oldest is dropped.
 _MAX_PLANS = 2
 #: Shapes of a model that are counted.
 _MAX_SHAPES = 32

@@ -6,8 +6,8 @@ the replay copies them into the slot and runs the job.
 
 Numba passes an array as a structure of words: a reference-counted owner, the Python object, the
 number of elements, the size of an element, the address, the shape and the strides.  Recorded
-arrays have no owner and no object, so compiled code neither counts references nor frees memory:
-whoever keeps the recording keeps its memory.
+arrays have no owner and no object, so compiled code neither counts references nor frees memory: the
+owner of a recording must keep its memory.
 """
 
 from __future__ import annotations
