@@ -124,7 +124,7 @@ class Kernel:
         Name of the function in both modules.
     data : tuple of int, optional
         Positions of the array arguments that hold data, for kernels that compute by launches
-        alone (:mod:`lucid.kernels.recording`).
+        alone (``lucid.kernels.recording``).
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ class Module(ParameterContainer):
     weights_info: WeightsInfo | None = None
     #: Layers and shapes of the model as built; set by ``lucid.models.create_model``.
     model_structure: Any = None
-    #: Whether predictions are replayed (:mod:`lucid.nn.replay`): True for models, ``"part"`` for
+    #: Whether predictions are replayed (``lucid.nn.replay``): True for models, ``"part"`` for
     #: modules that such models consist of.
     replayable: ClassVar[bool | Literal["part"]] = False
     #: State dict keys of this class that are accepted and ignored.
