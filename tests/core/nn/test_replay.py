@@ -666,6 +666,7 @@ def test_memory_is_bounded_with_many_shapes():
     plan(model, images(4, 64))
     gc.collect()
     pool.release()
+    others = sum(pool.held())  # arrays that other tests hold
     held = []
     for size in range(16, 216):
         x = images(1, size)
@@ -677,7 +678,7 @@ def test_memory_is_bounded_with_many_shapes():
         assert sum(isinstance(entry, Plan) for entry in entries(model)) <= 4
         held.append(sum(pool.held()))
     # The largest image has 16 times 108 * 108 floats after the first layer.
-    assert max(held) < 20 * 16 * 108 * 108 * 4
+    assert max(held) - others < 20 * 16 * 108 * 108 * 4
 
 
 def test_dropped_plans_free_their_memory():
