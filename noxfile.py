@@ -430,7 +430,7 @@ def overfit(session: nox.Session) -> None:
 
 @nox.session
 def throughput(session: nox.Session) -> None:
-    """Measure the convolutions of ResNet-50 in GFLOP/s; --publish writes kernel_development.md."""
+    """Measure ResNet-50's convolutions, or each layer of --model, beside the machine's limits."""
     install(session)
     session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
 

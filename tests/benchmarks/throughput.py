@@ -1,11 +1,16 @@
 """Measure the convolutions of ResNet-50 in GFLOP/s, relative to the processor's peak.
 
     python tests/benchmarks/throughput.py [--threads 2] [--seconds 0.1] [--publish]
+    python tests/benchmarks/throughput.py --model mobilenet_v2 [--batch 1] [--size 224]
 
 The peak is that of AMX or the micro-kernel on all threads, with operands in cache.  Operations are
 those of direct convolution, two per product; Winograd convolution needs fewer and may exceed the
 peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the table of
 ``docs/kernel_development.md``.
+
+With ``--model``, every kernel call of these networks' replayed predictions is listed instead
+(:mod:`network_profile`); ``--publish`` then writes ``network_profile.json`` and the table of
+networks.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import network_profile
 import numpy as np
 from harness.page import with_figures
 from inputs import noise
@@ -32,6 +38,8 @@ from lucid import kernels
 
 BEGIN = "<!-- throughput: written by tests/benchmarks/throughput.py, changes here are lost -->"
 END = "<!-- end of throughput -->"
+NETWORKS_BEGIN = "<!-- networks: written by throughput.py --model, changes here are lost -->"
+NETWORKS_END = "<!-- end of networks -->"
 #: Columns of the table: batch size and kernel.
 COLUMNS = {
     "prediction, batch 1": (1, "conv2d"),
@@ -274,15 +282,26 @@ def main(arguments: list[str] | None = None, docs: Path = DOCS) -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads (2)")
     parser.add_argument("--seconds", type=float, default=0.1, help="seconds per measurement (0.1)")
     parser.add_argument("--publish", action="store_true", help="write docs/kernel_development.md")
+    parser.add_argument("--model", nargs="+", help="profile these networks instead")
+    parser.add_argument("--batch", type=int, default=1, help="images of --model (1)")
+    parser.add_argument("--size", type=int, default=224, help="side of the images (224)")
     options = parser.parse_args(arguments)
-    report = rounded(measure(options.threads, options.seconds))
-    print(text(report))
+    if options.model:
+        # One measurement is of a whole network.
+        sizes = (options.batch, options.size, options.threads, 10 * options.seconds)
+        report = rounded(network_profile.measure(options.model, *sizes, peak, seconds_of))
+        print(network_profile.listing(report))
+        name, written = "network_profile.json", network_profile.text(report)
+        marks = NETWORKS_BEGIN, NETWORKS_END
+    else:
+        report = rounded(measure(options.threads, options.seconds))
+        name, written, marks = "throughput.json", text(report), (BEGIN, END)
+        print(written)
     if options.publish:
         (docs / "benchmarks").mkdir(exist_ok=True)
-        stored = json.dumps(report, indent=1) + "\n"
-        (docs / "benchmarks" / "throughput.json").write_text(stored)
+        (docs / "benchmarks" / name).write_text(json.dumps(report, indent=1) + "\n")
         page = docs / "kernel_development.md"
-        page.write_text(with_figures(page.read_text(), text(report), BEGIN, END))
+        page.write_text(with_figures(page.read_text(), written, *marks))
 
 
 if __name__ == "__main__":
