@@ -26,7 +26,7 @@ def test_by_hand(form):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    rows=st.integers(0, 8),
+    rows=st.integers(0, 40),
     inputs=st.integers(0, 130),
     outputs=st.integers(0, 130),
     with_bias=st.booleans(),
@@ -43,7 +43,7 @@ def test_compiled_matches_reference(rows, inputs, outputs, with_bias, double):
     np.testing.assert_allclose(y, expected, atol=tolerance * max(1, inputs) ** 0.5)
 
 
-@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize("rows", [1, 4, 7, 32, 33])
 def test_layer_of_a_real_network(rows):
     x, weight, bias = draw(rows, 1280), draw(1000, 1280), draw(1000)
     exact = x.astype(np.float64) @ weight.astype(np.float64).T + bias
@@ -73,7 +73,7 @@ def test_mixed_dtypes(form, dtypes, expected):
     np.testing.assert_allclose(y, x @ weight.T + bias, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("rows", [1, 4, 9])
 def test_nonfinite_values_stay_in_their_row_and_output(rows):
     x, weight, bias = draw(rows, 40), draw(50, 40), draw(50)
     finite = kernels.linear.compiled(x, weight, bias)
@@ -86,6 +86,7 @@ def test_nonfinite_values_stay_in_their_row_and_output(rows):
     np.testing.assert_array_equal(y[1:, 9], -np.inf)
 
 
-def test_threads_do_not_change_results(assert_thread_invariant):
-    x, weight, bias = draw(4, 900), draw(1200, 900), draw(1200)
+@pytest.mark.parametrize("rows", [4, 31])
+def test_threads_do_not_change_results(assert_thread_invariant, rows):
+    x, weight, bias = draw(rows, 900), draw(1202, 900), draw(1202)
     assert_thread_invariant(lambda: [kernels.linear.compiled(x, weight, bias)])
