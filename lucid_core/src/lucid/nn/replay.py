@@ -46,7 +46,7 @@ _MAX_PLANS = 2
 #: Shapes of a model that are counted.
 _MAX_SHAPES = 32
 
-Key = tuple[tuple[int, ...], int]
+Key = tuple[tuple[int, ...], bool, int]
 
 
 class _Recorder:
@@ -154,7 +154,7 @@ class Plan:
         return len(self._launches)
 
     def run(self, x: Array) -> list[Array] | None:
-        """Return the outputs for a channels-last input; None if another thread uses the plan."""
+        """Return the outputs for an input laid out as recorded; None if another thread runs it."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -211,7 +211,7 @@ def run(module: Module, x: Any) -> Any:
 
 
 def plans_of(module: Module) -> dict[Key, Plan | int | str]:
-    """Return the plans of a model by shape and number of threads.
+    """Return the plans of a model by shape, whether channels come first, and number of threads.
 
     Values
     ------
@@ -248,7 +248,7 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
     plans = _models.get(module)
     if plans is None:
         plans = _models[module] = _Plans()
-    key = (a.shape, kernels.get_num_threads())
+    key = (a.shape, _is_planar(a), kernels.get_num_threads())
     entry = plans.by_shape.get(key, 0)
     if isinstance(entry, Plan):
         outputs = entry.run(_readable(a))
@@ -277,14 +277,19 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
     return _record(module, plans, key, _readable(a), now)
 
 
-def _readable(a: Array) -> Array:
-    """Return the input with channels last, or a copy, aligned and writable as kernels need it.
+def _is_planar(a: Array) -> bool:
+    """Whether kernels read it as it is, with channels first."""
+    return a.shape[1] == 3 and a.flags.carray
 
-    A copy that a kernel makes would be a constant of the plan.
+
+def _readable(a: Array) -> Array:
+    """Return the input, or a copy with channels last, aligned and writable as kernels need it.
+
+    A copy that a kernel makes with NumPy would be a constant of the plan.
     """
     from lucid.kernels.compiled.jit import nhwc
 
-    return nhwc(a).transpose(0, 3, 1, 2)
+    return a if _is_planar(a) else nhwc(a).transpose(0, 3, 1, 2)
 
 
 def _record(module: Module, plans: _Plans, key: Key, a: Array, now: object) -> Any:
@@ -317,10 +322,9 @@ def _verify(module: Module, plan: Plan, a: Array) -> str | None:
 
     A temporary array that NumPy computed from the input would be a constant of the plan.
     """
-    n, c, h, w = a.shape
     # Drawn: the negative of zeros, a usual input to warm up with, would be no other input.
-    drawn = np.random.default_rng(0).standard_normal((n, h, w, c), np.float32)
-    other = drawn.transpose(0, 3, 1, 2)
+    other = np.empty_like(a)
+    other[...] = np.random.default_rng(0).standard_normal(a.shape, np.float32)
     try:
         y = module.forward(new_tensor(other))
         expected = map(array_of, y if plan.many else [y])

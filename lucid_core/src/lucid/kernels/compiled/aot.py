@@ -87,6 +87,7 @@ def _convolution(dtype: Type) -> None:
     large = conv.conv2d(x, w, None, *options)
     conv.conv2d_input_gradient(large, w, x.shape, *options)
     conv.conv2d_weight_gradient(large, x, w.shape, *options)
+    conv.conv2d(_image(dtype), np.ones((16, 3, 3, 3), dtype), None, _TWO, padding, _ONE, 1)
     # Windows that skip some pixels.
     single = np.ones((8, 3, 1, 1), dtype)
     conv.conv2d_input_gradient(y, single, (1, 3, 64, 64), _TWO, ((0, 0), (0, 0)), _ONE, 1)

@@ -13,13 +13,21 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from lucid.kernels.compiled import amx_support, depthwise, winograd, winograd_weight_gradient
+from lucid.kernels.compiled import (
+    amx_support,
+    depthwise,
+    pointwise,
+    winograd,
+    winograd_weight_gradient,
+)
 from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.amx_conv import Plan, convolve_amx, plan_amx, run_amx
 from lucid.kernels.compiled.amx_weight_gradient import amx_weight_gradient, fills_tiles
+from lucid.kernels.compiled.few_channels import convolve_few_channels
 from lucid.kernels.compiled.grouped_conv import convolve_grouped, is_supported, pack_grouped
 from lucid.kernels.compiled.implicit_gemm import Grid, convolve, initialize_output, pack, pad_image
 from lucid.kernels.compiled.jit import nhwc
+from lucid.kernels.compiled.pointwise import convolve_pointwise
 from lucid.kernels.compiled.vector_ir import VL
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
@@ -66,6 +74,7 @@ class Filters:
         self._panels: Array | None = None
         self._grouped: Array | None = None
         self._depthwise: Array | None = None
+        self._pointwise: Array | None = None
         self._transformed: Array | None = None
         # By shape and options of a call: output shape, panels, AMX plan.
         self.plans: dict[Hashable, tuple[Shape, Array, Plan]] = {}
@@ -90,6 +99,13 @@ class Filters:
         if self._depthwise is None:
             self._depthwise = depthwise.pack_depthwise(self._scaled_rows())
         return self._depthwise
+
+    def rows(self) -> Array:
+        """Return the weights (O, kH * kW * C), packed for adjacent windows."""
+        if self._pointwise is None:
+            rows = self._scaled_rows().reshape(self.shape[0], -1)
+            self._pointwise = pointwise.pack_pointwise(rows)
+        return self._pointwise
 
     def transformed(self, kept: bool) -> Array | winograd.UnpackedFilters:
         """Return the weights for Winograd: packed and ``kept``, or still to be transformed."""
@@ -119,6 +135,10 @@ class Filters:
 def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> Filters:
     """See `lucid.kernels.reference.conv.prepare_filters`."""
     return Filters(weight, groups, kept=True, scale=scale)
+
+
+def _is_pointwise(kernel: Pair, stride: Pair, padding: Padding) -> bool:
+    return kernel == stride == (1, 1) and not np.any(padding)
 
 
 def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
@@ -194,11 +214,24 @@ def conv2d(
     )
     y = empty_channels_last((n, o, ho, wo), x.dtype)
     out = y.transpose(0, 2, 3, 1)
-    source = nhwc(x)
     added = None if residual is None else nhwc(residual)
     merged = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if merged else c
     use_amx = _use_amx(length, o, groups)
+    dense_rows = groups == 1 and not use_amx and pointwise.is_supported(o)
+    if merged and dense_rows:
+        planar = x.flags.carray
+        convolve_few_channels(
+            x if planar else nhwc(x), planar, filters.rows(), bias, added, code, out, (kh, kw),
+            stride, (top, left), dilation[0],
+        )  # fmt: skip
+        return y
+    source = nhwc(x)
+    if dense_rows and _is_pointwise((kh, kw), stride, padding):
+        rows = source.reshape(-1, c), out.reshape(-1, o)
+        others = None if added is None else added.reshape(-1, o)
+        convolve_pointwise(rows[0], filters.rows(), bias, others, code, rows[1])
+        return y
     large = min(c, o) >= _MANY_CHANNELS and ho * wo >= _MANY_POSITIONS
     direct = use_amx and filters.kept and not large
     kept = filters.kept and not use_amx
@@ -210,15 +243,12 @@ def conv2d(
         weights = filters.transformed(kept)
         winograd.convolve_winograd(source, weights, bias, added, code, out, top, left)
         return y
-    if merged:
-        column_offsets = np.zeros(1, np.int64)
-        if not use_amx:
-            source = pad_image(source, padding)
-            row_offsets = row_offsets + top
     if residual is None and depthwise.is_supported(x.shape[1], o, groups):
         taps = filters.depthwise_taps()
         depthwise.convolve_depthwise(source, taps, bias, code, out, stride, (top, left), dilation)
         return y
+    if merged and use_amx:
+        column_offsets = np.zeros(1, np.int64)
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and is_supported(x.shape[1], o, groups):
         convolve_grouped(source, filters.grouped_panels(), bias, added, code, out, grid, groups)
@@ -278,6 +308,13 @@ def conv2d_input_gradient(
             (kw - 1) * dilation[1] - padding[1][0],
         )
         depthwise.convolve_depthwise(source, flipped, None, 0, out, stride, before, dilation)
+        return gx
+    c = groups * cg
+    dense_rows = groups == 1 and not use_amx and pointwise.is_supported(c)
+    if dense_rows and _is_pointwise((kh, kw), stride, padding):
+        packed = pointwise.pack_pointwise(nhwc(weight).reshape(o, c), transposed=True)
+        others = None if added is None else added.reshape(-1, c)
+        convolve_pointwise(source.reshape(-1, o), packed, None, others, 0, out.reshape(-1, c))
         return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
@@ -347,7 +384,7 @@ def conv2d_weight_gradient(
         return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
     rows = np.arange(kh) * dilation[0] - top
     columns = np.arange(kw) * dilation[1] - left
-    if (kh, kw) == stride == (1, 1) and not np.any(padding):
+    if _is_pointwise((kh, kw), stride, padding):
         # One line of all positions, which fills the blocks better than the lines of images.
         source = source.reshape(1, -1, 1, source.shape[3])
         gradient = gradient.reshape(1, -1, 1, o)

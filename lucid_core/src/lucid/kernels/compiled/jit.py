@@ -9,6 +9,8 @@ import numpy as np
 
 from lucid.kernels.compiled.njit import njit
 from lucid.kernels.compiled.thread_pool import Launcher
+from lucid.kernels.memory import empty
+from lucid.kernels.threads import parallel_for
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,9 +68,41 @@ def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
     return np.require(array, dtype or array.dtype.newbyteorder("="), ["C", "A", "W"])
 
 
+@routine
+def interleave(x: Array, n: int, i: int, columns: int, target: Array) -> None:
+    """Copy the first pixels of a row of image n of x (N, C, H, W) to (columns * C,) elements."""
+    channels = x.shape[1]
+    if channels == 3:  # in vectors
+        red, green, blue = x[n, 0, i], x[n, 1, i], x[n, 2, i]
+        for j in range(columns):
+            target[3 * j] = red[j]
+            target[3 * j + 1] = green[j]
+            target[3 * j + 2] = blue[j]
+    else:
+        for c in range(channels):
+            for j in range(columns):
+                target[j * channels + c] = x[n, c, i, j]
+
+
+@kernel
+def _interleave(start: int, stop: int, x: Array, y: Array) -> None:
+    """Item = one row of one image; x (N, C, H, W), y (N, H, W, C)."""
+    height, width = x.shape[2:]
+    for item in range(start, stop):
+        n, i = item // height, item % height
+        interleave(x, n, i, width, y[n, i].reshape(-1))
+
+
 def nhwc(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
     """Return a (N, C, H, W) array as contiguous (N, H, W, C); a view of channels-last memory."""
-    return dense(array.transpose(0, 2, 3, 1), dtype)
+    image = array.transpose(0, 2, 3, 1)
+    rgb = array.dtype == np.float32 and array.shape[1] == 3 and array.flags.carray
+    if not rgb or image.flags.carray or dtype not in (None, array.dtype):
+        return dense(image, dtype)
+    n, h, w, c = image.shape
+    y = empty((n, h, w, c), np.float32)
+    parallel_for(_interleave, n * h, array, y, grain=grain_of(4 * w * c))
+    return y
 
 
 def float_type(array: Array) -> np.dtype[Any]:

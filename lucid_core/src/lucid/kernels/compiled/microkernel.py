@@ -70,7 +70,7 @@ ACCUMULATE = 4
 _ARGUMENTS = 12
 
 
-class _LoopState:
+class LoopState:
     """Loop-carried values, as phi nodes at the head of a basic block."""
 
     def __init__(self, b: Any, like: list[Any]) -> None:
@@ -149,7 +149,7 @@ def _emit(module: Any, size: int, transposed: bool, with_prefetch: bool) -> Any:
     b.branch(blocks["segment"])
 
     b = ir.IRBuilder(blocks["segment"])
-    outer = _LoopState(b, [constant(0), a, *initial])
+    outer = LoopState(b, [constant(0), a, *initial])
     index, table, *sums = outer.nodes
     outer.add_incoming([constant(0), a, *resumed], blocks["resume"])
     outer.add_incoming([constant(0), a, *initial], blocks["fresh"])
@@ -161,7 +161,7 @@ def _emit(module: Any, size: int, transposed: bool, with_prefetch: bool) -> Any:
         head: str, count: int, limit: Any, done: str, incoming: list[tuple[list[Any], Any]]
     ) -> Any:
         b = ir.IRBuilder(blocks[head])
-        phis = _LoopState(b, incoming[0][0])
+        phis = LoopState(b, incoming[0][0])
         k, bp, *inner = phis.nodes
         pointers = (
             _column_pointers(b, size, rows[0], ld, k, count)
@@ -178,14 +178,14 @@ def _emit(module: Any, size: int, transposed: bool, with_prefetch: bool) -> Any:
     initial_state = [constant(0), start, *sums]
     state = loop("main", _UNROLL, unrolled, "rest", [(initial_state, blocks["segment"])])
     b = ir.IRBuilder(blocks["rest"])
-    joined = _LoopState(b, initial_state)
+    joined = LoopState(b, initial_state)
     joined.add_incoming(initial_state, blocks["segment"])
     joined.add_incoming(state, blocks["main"])
     b.cbranch(b.icmp_signed("<", joined.nodes[0], length), blocks["one"], blocks["next"])
     state = loop("one", 1, length, "next", [(joined.nodes, blocks["rest"])])
 
     b = ir.IRBuilder(blocks["next"])
-    ended = _LoopState(b, initial_state)
+    ended = LoopState(b, initial_state)
     ended.add_incoming(joined.nodes, blocks["rest"])
     ended.add_incoming(state, blocks["one"])
     sums = ended.nodes[2:]
@@ -300,7 +300,7 @@ def _emit_copy(module: Any, width: int) -> Any:
     b = ir.IRBuilder(entry)
     b.cbranch(b.icmp_signed(">", count, constant(0)), loop, done)
     b = ir.IRBuilder(loop)
-    phis = _LoopState(b, [count, target, source])
+    phis = LoopState(b, [count, target, source])
     left, to, origin = phis.nodes
     run = b.load(pointer(b, origin), align=4, typ=ir.VectorType(FLOAT, width))
     b.store(run, pointer(b, to), align=4)
