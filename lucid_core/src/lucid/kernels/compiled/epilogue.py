@@ -1,6 +1,6 @@
 """Activations fused into the hand-written kernels, on sums that are still in registers.
 
-ReLU and ReLU6 are inlined.  The others go through a buffer on the stack and one function
+ReLU, ReLU6 and hardswish are inlined.  The others use a buffer on the stack and one function
 shared by all kernels of a module, so that they cost a kernel one branch and no registers.
 """
 
@@ -28,6 +28,7 @@ from lucid.kernels.compiled.vector_ir import (
     apply_if,
     constant,
     load_vector,
+    merge,
     multiply_add,
     new_function,
     splat,
@@ -55,8 +56,17 @@ def emit_activation(b: Any, flags: Any, values: list[Any]) -> list[Any]:
         values = [_maximum(b, value, 0) for value in values]
         return apply_if(b, flags, CLIP, values, lambda v: [_minimum(b, x, 6) for x in v])
 
+    def other(values: list[Any]) -> list[Any]:
+        code = b.and_(flags, constant(OTHERS))
+        with b.if_else(b.icmp_unsigned("==", code, constant(HARDSWISH))) as (then, otherwise):
+            with then:
+                inlined, inline_end = [_hardswish(b, value) for value in values], b.block
+            with otherwise:
+                called, call_end = _by_call(b, flags, values), b.block
+        return merge(b, inlined, inline_end, called, call_end)
+
     values = apply_if(b, flags, RELU, values, relu)
-    return apply_if(b, flags, OTHERS, values, lambda v: _by_call(b, flags, v))
+    return apply_if(b, flags, OTHERS, values, other)
 
 
 def _maximum(b: Any, value: Any, bound: float) -> Any:
@@ -147,7 +157,6 @@ def _exp(b: Any, x: Any) -> Any:
 
 _EMITTED: dict[int, Callable[[Any, Any], Any]] = {
     HARDSIGMOID: _hardsigmoid,
-    HARDSWISH: _hardswish,
     SIGMOID: _sigmoid,
     SILU: _silu,
 }

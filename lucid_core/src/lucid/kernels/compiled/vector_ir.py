@@ -26,6 +26,7 @@ __all__ = [
     "constant",
     "load_address",
     "load_vector",
+    "merge",
     "multiply_add",
     "new_function",
     "pointer",
@@ -142,10 +143,15 @@ def apply_if(
     with b.if_then(b.icmp_unsigned("!=", b.and_(flags, constant(flag)), constant(0))):
         changed = change(values)
         after = b.block
+    return merge(b, values, before, changed, after)
+
+
+def merge(b: Any, values: list[Any], block: Any, others: list[Any], other_block: Any) -> list[Any]:
+    """Return the vectors of the block that control came from."""
     merged = []
-    for value, new in zip(values, changed, strict=True):
+    for value, other in zip(values, others, strict=True):
         phi = b.phi(VECTOR)
-        phi.add_incoming(value, before)
-        phi.add_incoming(new, after)
+        phi.add_incoming(value, block)
+        phi.add_incoming(other, other_block)
         merged.append(phi)
     return merged
