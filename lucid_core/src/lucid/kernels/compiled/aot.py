@@ -94,7 +94,10 @@ def _convolution(dtype: Type) -> None:
     # Depthwise, then narrow groups.
     for width in (1, 2):
         w = np.ones((64, width, 3, 3), dtype)
-        conv.conv2d(_image(dtype, 64), w, None, _ONE, padding, _ONE, 64 // width)
+        x, options = _image(dtype, 64), (_ONE, padding, _ONE, 64 // width)
+        y = conv.conv2d(x, w, None, *options)
+        conv.conv2d_input_gradient(y, w, x.shape, *options)
+        conv.conv2d_weight_gradient(y, x, w.shape, *options)
 
 
 def _products(dtype: Type) -> None:

@@ -23,6 +23,10 @@ from lucid.kernels.compiled import (
 from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.amx_conv import Plan, convolve_amx, plan_amx, run_amx
 from lucid.kernels.compiled.amx_weight_gradient import amx_weight_gradient, fills_tiles
+from lucid.kernels.compiled.depthwise_gradient import (
+    depthwise_input_gradient,
+    depthwise_weight_gradient,
+)
 from lucid.kernels.compiled.few_channels import convolve_few_channels
 from lucid.kernels.compiled.grouped_conv import convolve_grouped, is_supported, pack_grouped
 from lucid.kernels.compiled.implicit_gemm import Grid, convolve, initialize_output, pack, pad_image
@@ -300,14 +304,9 @@ def conv2d_input_gradient(
         top, left = 2 - padding[0][0], 2 - padding[1][0]
         winograd.convolve_winograd(source, weights, None, added, 0, out, top, left)
         return gx
-    if accumulate is None and stride == (1, 1) and depthwise.is_supported(groups * cg, o, groups):
-        # Convolution with flipped filters; padding of more than the window becomes negative.
-        flipped = depthwise.pack_depthwise(nhwc(weight)[:, ::-1, ::-1])
-        before = (
-            (kh - 1) * dilation[0] - padding[0][0],
-            (kw - 1) * dilation[1] - padding[1][0],
-        )
-        depthwise.convolve_depthwise(source, flipped, None, 0, out, stride, before, dilation)
+    if depthwise.is_supported(groups * cg, o, groups):
+        packed, before = depthwise.pack_depthwise(nhwc(weight)), (padding[0][0], padding[1][0])
+        depthwise_input_gradient(source, packed, added, out, stride, before, dilation)
         return gx
     c = groups * cg
     dense_rows = groups == 1 and not use_amx and pointwise.is_supported(c)
@@ -373,6 +372,10 @@ def conv2d_weight_gradient(
         return np.zeros((o, kh, kw, c), np.float32).transpose(0, 3, 1, 2)
     source, gradient = nhwc(x), nhwc(g)
     (top, _), (left, _) = padding
+    if x.shape[1] == o == groups:
+        options = (stride, (top, left), dilation)
+        gw = depthwise_weight_gradient(gradient, source, (kh, kw), *options)
+        return gw.transpose(0, 3, 1, 2)
     merged = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if merged else c
     use_amx = _use_amx(length, o, groups)

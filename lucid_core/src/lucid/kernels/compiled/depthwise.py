@@ -5,8 +5,7 @@ each tap, a vector of weights is loaded once for all pixels.  Pixels whose windo
 are computed one at a time, without the taps in the padding.  If the channels are not a multiple of
 the vector length, the last vector overlaps the one before.
 
-Fewer channels than a vector, residuals and strided input gradients are left to
-:mod:`.grouped_conv`.
+Fewer channels than a vector and residuals are left to :mod:`.grouped_conv`.
 """
 
 from __future__ import annotations
@@ -30,14 +29,22 @@ from lucid.kernels.compiled.vector_ir import (
 )
 from lucid.kernels.threads import parallel_for
 
-__all__ = ["convolve_depthwise", "is_supported", "pack_depthwise"]
+__all__ = [
+    "PIXELS",
+    "SINGLE",
+    "VECTORS",
+    "convolve_depthwise",
+    "is_supported",
+    "multiply",
+    "pack_depthwise",
+]
 
 Pair = tuple[int, int]
 
-#: Pixels and vectors of the blocks, by index; index + _SINGLE is the block of a single pixel.
+#: Pixels and vectors of the blocks, by index; index + SINGLE is the block of a single pixel.
 _BLOCKS = ((4, 2), (4, 1), (1, 2), (1, 1))
-_PIXELS, _VECTORS = _BLOCKS[0]
-_SINGLE = 2
+PIXELS, VECTORS = _BLOCKS[0]
+SINGLE = 2
 _ARGUMENTS = 13
 
 
@@ -166,8 +173,8 @@ def _convolve(
         target = y.ctypes.data + item * out_w * y_pixel
         c = 0
         while c < channels:
-            if c + _VECTORS * VL <= channels:
-                widest, following = 0, c + _VECTORS * VL
+            if c + VECTORS * VL <= channels:
+                widest, following = 0, c + VECTORS * VL
             elif c + VL <= channels:
                 widest, following = 1, c + VL
             else:  # overlaps the vector before
@@ -177,9 +184,9 @@ def _convolve(
             ox = 0
             while ox < out_w:
                 ix = ox * stride[1] - padding[1]
-                column0, column1, block, count = 0, kw, widest, _PIXELS
-                if ox < inside0 or ox >= inside1 or ox + _PIXELS > inside1:
-                    block, count = widest + _SINGLE, 1
+                column0, column1, block, count = 0, kw, widest, PIXELS
+                if ox < inside0 or ox >= inside1 or ox + PIXELS > inside1:
+                    block, count = widest + SINGLE, 1
                     if ix < 0:
                         column0 = -(ix // dilation[1])
                     column1 = min(kw, -(-(width - ix) // dilation[1]))
@@ -192,7 +199,7 @@ def _convolve(
                     )  # fmt: skip
                 else:  # the window is outside of the image
                     multiply(
-                        widest + _SINGLE, zeros.ctypes.data + c * 4, 0, 0, 0, 1, 1,
+                        widest + SINGLE, zeros.ctypes.data + c * 4, 0, 0, 0, 1, 1,
                         zeros.ctypes.data + c * 4, 0, 0, to_bias,
                         target + ox * y_pixel + c * 4, y_pixel, flags,
                     )  # fmt: skip
