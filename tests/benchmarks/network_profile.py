@@ -158,7 +158,8 @@ def launch_seconds(plan: replay.Plan, x: Any, patience: float) -> list[float]:
     """Median seconds of each launch of a replayed prediction."""
     from lucid.kernels.compiled import thread_pool
 
-    kept = plan.run(kernels.channels_last(x))  # the launches write to these outputs
+    image = kernels.channels_last(x)
+    kept = image, plan.run(image)  # the launches read and write this memory
     jobs, words = plan._launches._final
     pool, most = thread_pool.current_pool(), int(jobs[:, 3].max(initial=0))
     times = np.zeros((len(jobs) + 1, 2), np.int64)
