@@ -1,8 +1,8 @@
 """Write the files that engines share: weights, ONNX graphs and reference outputs.
 
-    python tests/benchmarks/prepare.py FOLDER
+    python tests/benchmarks/prepare.py FOLDER [CASE ...]
 
-A separate process, so that its memory is not measured.
+A separate process, so that its memory is not measured.  Without cases, those of all are written.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from classifiers import CLASSIFIERS, torchvision_name
 from graphs.faster_rcnn import save_faster_rcnn
-from graphs.mobilenet import save_mobilenet_v3_large
+from graphs.mobilenet import (
+    save_mobilenet_v2,
+    save_mobilenet_v3_large,
+    save_mobilenet_v3_small,
+)
 from graphs.operators import save_nms, save_roi_align
-from graphs.resnet import save_resnet_50
+from graphs.resnet import save_resnet
 from graphs.retinanet import save_retinanet
 from inputs import NUM_CLASSES, PREDICTION_SIZE, crowd, noise, pictures, regions
 from torch_detection import faster_rcnn, retinanet, torchvision
@@ -44,21 +49,22 @@ def save_weights(network: Any, path: Path) -> dict[str, np.ndarray]:
     return weights
 
 
-CLASSIFIERS = {
-    "resnet_50": (torchvision.models.resnet50, save_resnet_50),
-    "mobilenet_v3_large": (torchvision.models.mobilenet_v3_large, save_mobilenet_v3_large),
+GRAPHS = {
+    "mobilenet_v2": save_mobilenet_v2,
+    "mobilenet_v3_small": save_mobilenet_v3_small,
+    "mobilenet_v3_large": save_mobilenet_v3_large,
 }
 
 
 def prepare_classifier(name: str, folder: Path) -> None:
     torch.manual_seed(0)
-    build, save_graph = CLASSIFIERS[name]
-    network = build(weights=None)
+    network = getattr(torchvision.models, torchvision_name(name))(weights=None)
     images = torch.from_numpy(noise(8, 3, 224, 224))
     fit_norms(network, images)
     with torch.inference_mode():
         np.save(folder / f"{name}_expected.npy", network(images).numpy())
-    save_graph(save_weights(network, folder / f"{name}.safetensors"), folder / f"{name}.onnx")
+    weights = save_weights(network, folder / f"{name}.safetensors")
+    GRAPHS.get(name, save_resnet)(weights, folder / f"{name}.onnx")
 
 
 def prepare_faster_rcnn(folder: Path) -> None:
@@ -129,13 +135,20 @@ def prepare_operators(folder: Path) -> None:
     save_nms(folder / "nms.onnx")
 
 
-def main(folder: Path) -> None:
-    for name in CLASSIFIERS:
-        prepare_classifier(name, folder)
-    prepare_faster_rcnn(folder)
-    prepare_retinanet(folder)
-    prepare_operators(folder)
+def main(folder: Path, cases: list[str]) -> None:
+    def wanted(*titles: str) -> bool:
+        return not cases or any(title in case for title in titles for case in cases)
+
+    for title, name in CLASSIFIERS.items():
+        if wanted(title):
+            prepare_classifier(name, folder)
+    if wanted("Faster R-CNN"):
+        prepare_faster_rcnn(folder)
+    if wanted("RetinaNet"):
+        prepare_retinanet(folder)
+    if wanted("RoIAlign", "NMS"):
+        prepare_operators(folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

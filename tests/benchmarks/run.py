@@ -1,6 +1,6 @@
 """Time Lucid and other libraries in turns; print medians, ratios and peak memory.
 
-    python tests/benchmarks/run.py [--case TEXT] [--rounds N] [--json FILE] [--publish]
+    python tests/benchmarks/run.py [--case TEXT ...] [--rounds N] [--json FILE] [--publish]
 
 Every engine runs in its own process with the same number of threads, because two thread pools in
 one process disturb each other.  The engines take turns.  Ratios matter; absolute times are
@@ -68,11 +68,12 @@ def wait_until_quiet(patience: float = _PATIENCE) -> None:
         time.sleep(2)
 
 
-def prepare(engines: Path, folder: Path) -> None:
-    """Write the shared files of the engines in a subprocess, if there are any."""
+def prepare(engines: Path, folder: Path, cases: list[Case]) -> None:
+    """Write the shared files of the cases in a subprocess, if there are any."""
     script = engines.parent / "prepare.py"
     if script.exists():
-        subprocess.run([sys.executable, str(script), str(folder)], check=True)
+        names = [case.name for case in cases]
+        subprocess.run([sys.executable, str(script), str(folder), *names], check=True)
 
 
 def measure(
@@ -96,7 +97,9 @@ def measure(
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--case", default="", help="only cases whose name has this text")
+    parser.add_argument(
+        "--case", nargs="+", default=[], help="only cases whose name has one of these texts"
+    )
     parser.add_argument("--rounds", type=int, help="turns of each engine (9 in most cases)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each engine (2)")
     parser.add_argument("--engines", type=Path, default=HERE / "engines", help="engine directory")
@@ -111,14 +114,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options = parse(arguments)
     cases = load_cases(options.engines / "cases.toml")
-    chosen = [case for case in cases.values() if options.case in case.name]
-    if not chosen:
-        raise SystemExit(f"no case has {options.case!r} in its name; there are: {', '.join(cases)}")
+    for text in options.case:
+        if not any(text in name for name in cases):
+            raise SystemExit(f"no case has {text!r} in its name; there are: {', '.join(cases)}")
+    texts = options.case or [""]
+    chosen = [case for name, case in cases.items() if any(text in name for text in texts)]
     paths = options.engines.glob("*.py")
     engines = sorted(paths, key=lambda path: (path.stem != BASELINE, path))
     with tempfile.TemporaryDirectory(prefix="lucid-bench-") as folder:
-        if any(case.kind != "startup" for case in chosen):
-            prepare(options.engines, Path(folder))
+        if needy := [case for case in chosen if case.kind != "startup"]:
+            prepare(options.engines, Path(folder), needy)
         if options.publish:
             wait_until_quiet()
         before = machine()

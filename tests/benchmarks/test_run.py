@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import run
+from classifiers import PREDICTIONS, TRAINING_STEPS
 from harness import measure
 from harness.cases import Case, load_cases
 from harness.processes import Worker, run_script
@@ -61,6 +62,7 @@ def test_engines_take_turns_and_excluded_seconds_are_subtracted(
     out = engines / "report.json"
     run.main(["--case", "nap", "--engines", str(engines), "--json", str(out)])
     report = json.loads(out.read_text())
+    assert list(report["results"]) == ["nap", "long nap"]
     times = report["results"]["nap"]
     assert len(times["lucid"]["seconds"]) == len(times["peer"]["seconds"]) == 3
     assert min(times["lucid"]["seconds"]) >= 0.06
@@ -78,6 +80,34 @@ def test_engine_without_the_case_is_skipped(engines: Path) -> None:
     times, versions = measure.time_calls(case, paths, engines, 2, 1)
     assert list(times) == ["lucid"]
     assert list(versions) == ["lucid", "peer"]
+
+
+def test_processes_share_the_rounds(engines: Path) -> None:
+    counting = """
+from pathlib import Path
+VERSIONS = {}
+def count(folder):
+    with (folder / "started.txt").open("a") as file:
+        file.write("x")
+    return lambda: None
+CASES = {"nap": count}
+"""
+    (engines / "peer.py").write_text(counting)
+    times, _ = measure.time_calls(
+        Case("nap", processes=2), [engines / "lucid.py", engines / "peer.py"], engines, 3, 1
+    )
+    assert (engines / "started.txt").read_text() == "xx"
+    assert [len(found["seconds"]) for found in times.values()] == [3, 3]
+    assert times["lucid"]["apart"] == [0.02] * 3
+
+
+def test_joined_rounds_have_the_higher_peak() -> None:
+    first = {"a": {"seconds": [1.0], "apart": [0.0], "peak_bytes": 5}}
+    second = {"a": {"seconds": [2.0, 3.0], "apart": [0.5, 0.0], "peak_bytes": 4}}
+    assert measure.joined(first, second) == {
+        "a": {"seconds": [1.0, 2.0, 3.0], "apart": [0.0, 0.5, 0.0], "peak_bytes": 5}
+    }
+    assert measure.joined({}, second) == second
 
 
 def test_order_of_turns_is_reversed_every_round(
@@ -107,7 +137,7 @@ def test_median_call_of_a_turn_counts() -> None:
 def test_dead_engine_is_named_with_the_case(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit(3)")
     with pytest.raises(RuntimeError, match="engine broken ended with status 3 in 'nap'"):
-        Worker(tmp_path / "broken.py", "nap", tmp_path, 1)
+        Worker(tmp_path / "broken.py", "nap", tmp_path, 1).run(1)
 
 
 def test_engine_with_wrong_output_is_an_error(tmp_path: Path) -> None:
@@ -152,7 +182,14 @@ def test_first_prediction_needs_a_script(engines: Path) -> None:
 
 def test_unknown_case_lists_the_known_ones(engines: Path) -> None:
     with pytest.raises(SystemExit, match="no case has 'sleep' in its name; there are: nap, long"):
-        run.main(["--case", "sleep", "--engines", str(engines)])
+        run.main(["--case", "long", "sleep", "--engines", str(engines)])
+
+
+def test_chosen_cases_are_prepared(engines: Path) -> None:
+    script = "import sys, pathlib; pathlib.Path(sys.argv[1], 'cases.txt').write_text(sys.argv[2])"
+    (engines.parent / "prepare.py").write_text(script)
+    run.prepare(engines, engines, [Case("long nap")])
+    assert (engines / "cases.txt").read_text() == "long nap"
 
 
 def test_only_a_complete_run_is_published(capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,14 +220,19 @@ def test_mistake_in_the_cases_is_named(tmp_path: Path, text: str, message: str) 
         load_cases(path)
 
 
+TABLES = {"LAYERS": LAYERS, "PREDICTIONS": PREDICTIONS, "TRAINING_STEPS": TRAINING_STEPS}
+
+
 def cases_of(engine: str) -> set[str]:
     """Names in an engine's ``CASES``, parsed without importing the engine."""
     found: set[str] = set()
     for node in ast.parse((ENGINES / f"{engine}.py").read_text()).body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CASES":
             for key in node.value.keys:
-                # ** of one of the layers
-                found |= set(LAYERS) if key is None else {ast.literal_eval(key)}
+                found |= {ast.literal_eval(key)} if key is not None else set()
+            text = ast.unparse(node.value)
+            for name, table in TABLES.items():
+                found |= set(table) if f"in {name}.items()" in text else set()
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from agreement import check_detections, check_logits
+from classifiers import PREDICTIONS, TRAINING_STEPS
 from inputs import (
     NUM_CLASSES,
     PREDICTION_SIZE,
@@ -149,15 +150,8 @@ def layer(description: Layer, folder: Path) -> Callable[[], Any]:
 
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
-    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
-    "ResNet-50 training step, 8 x 3 x 224 x 224": partial(
-        train_classifier, "resnet_50", (8, 3, 224, 224)
-    ),
-    "ResNet-18 training step, 16 x 3 x 112 x 112": partial(
-        train_classifier, "resnet_18", (16, 3, 112, 112)
-    ),
+    **{case: partial(classify, *given) for case, given in PREDICTIONS.items()},
+    **{case: partial(train_classifier, *given) for case, given in TRAINING_STEPS.items()},
     "Faster R-CNN R50-FPN prediction, 800 x 800": partial(
         detect, "faster_rcnn", ("nms", "roi_align")
     ),

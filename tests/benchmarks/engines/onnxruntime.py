@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from agreement import check_detections, check_logits
+from classifiers import PREDICTIONS
 from inputs import PREDICTION_SIZE, crowd, noise, pictures, regions
 
 VERSIONS = {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__}
@@ -79,9 +80,7 @@ def suppress(folder: Path) -> Callable[[], Any]:
 
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
-    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
+    **{case: partial(classify, *given) for case, given in PREDICTIONS.items()},
     "Faster R-CNN R50-FPN prediction, 800 x 800": partial(detect, "faster_rcnn"),
     "RetinaNet R50-FPN prediction, 800 x 800": partial(detect, "retinanet"),
     "RoIAlign of 1,000 regions": align_regions,

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from agreement import check_detections, check_logits
+from classifiers import PREDICTIONS, TRAINING_STEPS, torchvision_name
 from inputs import PREDICTION_SIZE, TRAINING_SIZE, noise, pictures, targets
 from layers import LAYERS, Layer
 from safetensors.torch import load_file
@@ -25,10 +26,8 @@ VERSIONS = {
 }
 
 
-CLASSIFIERS = {
-    "resnet_50": torchvision.models.resnet50,
-    "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
-}
+def build(name: str) -> Any:
+    return getattr(torchvision.models, torchvision_name(name))(weights=None)
 
 
 def classify(
@@ -37,7 +36,7 @@ def classify(
     folder: Path,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Callable[[], Any]:
-    model = CLASSIFIERS[name](weights=None).eval()
+    model = build(name).eval()
     # num_batches_tracked is not in the file and does not affect the output.
     model.load_state_dict(load_file(folder / f"{name}.safetensors"), strict=False)
     model.to(memory_format=memory_format)
@@ -57,7 +56,7 @@ def train_classifier(
     folder: Path,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Callable[[], Any]:
-    model = getattr(torchvision.models, name)(weights=None).train()
+    model = build(name).train()
     model.to(memory_format=memory_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     x = torch.from_numpy(noise(*shape)).to(memory_format=memory_format)
@@ -134,15 +133,8 @@ def layer(description: Layer, folder: Path) -> Callable[[], Any]:
 
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
-    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
-    "ResNet-50 training step, 8 x 3 x 224 x 224": partial(
-        train_classifier, "resnet50", (8, 3, 224, 224)
-    ),
-    "ResNet-18 training step, 16 x 3 x 112 x 112": partial(
-        train_classifier, "resnet18", (16, 3, 112, 112)
-    ),
+    **{case: partial(classify, *given) for case, given in PREDICTIONS.items()},
+    **{case: partial(train_classifier, *given) for case, given in TRAINING_STEPS.items()},
     "Faster R-CNN R50-FPN prediction, 800 x 800": partial(
         detect, "faster_rcnn", ("nms", "roi_align")
     ),

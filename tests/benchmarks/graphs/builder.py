@@ -55,12 +55,12 @@ class Graph:
             self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
-    def conv(self, x: str, name: str, *, stride: int = 1, depthwise: bool = False) -> str:
+    def conv(self, x: str, name: str, *, stride: int = 1, groups: int = 1) -> str:
         """Convolution with the weights and bias of a layer, with same padding."""
         parameters = [self.weight(f"{name}.weight")]
         if f"{name}.bias" in self.weights:
             parameters.append(self.weight(f"{name}.bias"))
-        outputs, _, size, _ = self.weights[f"{name}.weight"].shape
+        size = self.weights[f"{name}.weight"].shape[-1]
         return str(
             self.op(
                 "Conv",
@@ -69,7 +69,7 @@ class Graph:
                 kernel_shape=[size, size],
                 strides=[stride, stride],
                 pads=[size // 2] * 4,
-                group=outputs if depthwise else 1,
+                group=groups,
             )
         )
 

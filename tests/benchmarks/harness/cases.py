@@ -17,6 +17,7 @@ class Case:
     kind: str = "calls"
     calls: int = 1
     rounds: int = 9
+    processes: int = 1
     at_most: dict[str, float] = field(default_factory=dict)
     peak: dict[str, float] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -43,30 +43,46 @@ def time_calls(
 ) -> tuple[Times, dict[str, dict[str, str]]]:
     """Time one case in the engines that have it; return times and versions.
 
-    Every engine has a process of its own for it, so that peaks of memory are the case's.
+    Every engine has processes of its own for it, so that peaks of memory are the case's.
     """
-    with ExitStack() as stack:
-
-        def start(engine: Path) -> Worker:
-            worker = Worker(engine, case.name, folder, threads)
-            stack.callback(worker.close)
-            return worker
-
-        for engine in engines:
-            if engine.stem == BASELINE:
-                # Compilation at first use, which later processes skip, is not measured.
-                first = start(engine)
+    for engine in engines:
+        if engine.stem == BASELINE:
+            # Compilation at first use, which later processes skip, is not measured.
+            with closing(Worker(engine, case.name, folder, threads)) as first:
                 if first.has_case:
                     first.run(2)
-                first.close()
-        workers = [start(engine) for engine in engines]
-        versions = {worker.name: worker.versions for worker in workers}
-        turns = {}
-        for worker in workers:
-            if worker.has_case:
-                worker.run(2)  # builds the network, fills caches
-                turns[worker.name] = turn_of(worker, case.calls)
-        return in_turns(turns, rounds), versions
+    times: Times = {}
+    versions: dict[str, dict[str, str]] = {}
+    for i in range(case.processes):
+        share = rounds * (i + 1) // case.processes - rounds * i // case.processes
+        if not share:
+            continue
+        with ExitStack() as stack:
+            workers = [Worker(engine, case.name, folder, threads) for engine in engines]
+            for worker in workers:
+                stack.callback(worker.close)
+            turns = {}
+            for worker in workers:
+                versions[worker.name] = worker.versions
+                if worker.has_case:
+                    worker.run(2)  # builds the network, fills caches
+                    turns[worker.name] = turn_of(worker, case.calls)
+            times = joined(times, in_turns(turns, share))
+    return times, versions
+
+
+def joined(times: Times, more: Times) -> Times:
+    """Join the rounds of earlier processes and of later ones."""
+    if not times:
+        return more
+    return {
+        name: {
+            "seconds": [*times[name]["seconds"], *found["seconds"]],
+            "apart": [*times[name]["apart"], *found["apart"]],
+            "peak_bytes": max(times[name]["peak_bytes"], found["peak_bytes"]),
+        }
+        for name, found in more.items()
+    }
 
 
 def turn_of(worker: Worker, calls: int) -> Callable[[], dict[str, Any]]:

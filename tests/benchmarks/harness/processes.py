@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class Worker:
-    """One engine with one case in a worker process, one request at a time.
-
-    Attributes
-    ----------
-    versions
-        Of the engine and of what it stands on.
-    has_case
-        Whether the engine does this at all.
-    """
+    """One engine with one case in a worker process, one request at a time."""
 
     def __init__(self, engine: Path, case: str, folder: Path, threads: int) -> None:
         self.name = engine.stem
@@ -40,9 +33,23 @@ class Worker:
             text=True,
             env=environment(threads),
         )
-        hello = self._answer()
-        self.versions: dict[str, str] = hello["versions"]
-        self.has_case: bool = hello["has_case"]
+
+    @cached_property
+    def _hello(self) -> dict[str, Any]:
+        # Read late, so that several engines start at the same time.
+        return self._answer()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the engine and of what it stands on."""
+        found: dict[str, str] = self._hello["versions"]
+        return found
+
+    @property
+    def has_case(self) -> bool:
+        """Whether the engine does this at all."""
+        found: bool = self._hello["has_case"]
+        return found
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -57,6 +64,7 @@ class Worker:
 
     def run(self, calls: int) -> dict[str, Any]:
         """Run the case: ``seconds`` and ``apart`` of each call, and ``peak_bytes`` so far."""
+        _ = self._hello  # answered first
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended; the missing answer is reported
             self.process.stdin.write(json.dumps({"calls": calls}) + "\n")
