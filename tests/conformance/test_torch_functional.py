@@ -275,6 +275,57 @@ def test_convolution_padded_unevenly(dtype: str) -> None:
         )
 
 
+@DTYPES
+@pytest.mark.parametrize("kind", [None, "boolean", "float", "gradient", "causal"])
+def test_scaled_dot_product_attention(kind: str | None, dtype: str) -> None:
+    for seed in range(CONFIGURATIONS):
+        rng = np.random.default_rng(seed)
+        lead = random_shape(rng, 0, 2)
+        rows, keys = (0 if rng.random() < 0.1 else int(n) for n in rng.integers(1, 50, 2))
+        length, width = (int(n) for n in rng.integers(1, 40, 2))
+        shapes = ((rows, length), (keys, length), (keys, width))
+        arrays = [normal(rng, *lead, *shape) for shape in shapes]
+        options: dict[str, Any] = {
+            "scale": float(rng.uniform(-1, 1)),
+            "is_causal": kind == "causal",
+        }
+        masks: list[np.ndarray] = []
+        if kind in ("boolean", "float", "gradient"):
+            axes = (*lead, rows, keys)[int(rng.integers(0, len(lead) + 1)) :]
+            axes = (*axes[:-2], 1 if rng.random() < 0.3 else rows, keys)
+            kept = rng.random(axes) < 0.7
+            kept[..., :1, :] &= rng.random() < 0.5  # sometimes a query without keys
+            added = np.where(kept, normal(rng, *axes), -np.inf).astype(dtype)
+            masks = [kept if kind == "boolean" else added]
+        differentiable = kind == "gradient"
+        compare(
+            lambda q, k, v, m=None, o=options: F.scaled_dot_product_attention(q, k, v, m, **o),
+            lambda q, k, v, m=None, o=options: Theirs.scaled_dot_product_attention(q, k, v, m, **o),
+            arrays + masks if differentiable else arrays,
+            [] if differentiable else masks,
+            dtype=dtype,
+        )
+
+
+@pytest.mark.parametrize("lead", [(), (12,), (2, 12)])
+def test_attention_of_a_vision_transformer(lead: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    compare(
+        F.scaled_dot_product_attention,
+        Theirs.scaled_dot_product_attention,
+        [normal(rng, *lead, 197, 64) for _ in range(3)],
+        dtype="float32",
+    )
+
+
+def test_attention_of_infinite_queries() -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = normal(rng, 2, 9, 8), np.abs(normal(rng, 2, 9, 8)), normal(rng, 2, 9, 8)
+    q[0, 3], q[1, 2] = -np.inf, np.inf
+    attend, other = F.scaled_dot_product_attention, Theirs.scaled_dot_product_attention
+    compare(attend, other, [q, k, v], dtype="float32", gradients=False)
+
+
 # --- layers that PyTorch has not, and layers in a row -------------------------------------------
 
 

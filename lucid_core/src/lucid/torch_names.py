@@ -326,7 +326,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "adaptive_max_pool2d": "`images.max(axis=(2, 3), keepdims=True)` for one value per channel",
         "dropout2d": "not in Lucid; `lucid.nn.functional.dropout(x, 0.5)` drops single values",
         "conv1d": "`lucid.conv2d(images, kernel)` on a shape of (N, C, 1, L)",
-        "scaled_dot_product_attention": _IMAGES,
         "hardtanh": "`lucid.clip(x, -1, 1)`",
         "softmin": "`lucid.softmax(-x, axis=1)`",
         "relu_": "`x.relu()`",

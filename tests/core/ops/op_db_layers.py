@@ -41,6 +41,11 @@ def _image(*, channels: Any = 3, batch: Any = N) -> Sample:
     return floats(batch, channels, 5, 6)
 
 
+def _seeded_attention(*tensors: Any, **options: Any) -> Any:
+    lucid.random.seed(2)
+    return F.scaled_dot_product_attention(*tensors, **options)
+
+
 VECTOR = floats(3)
 DEVIATION = floats(3, low=0.5, high=2)
 #: Logits of three classes, and labels.
@@ -111,6 +116,14 @@ FUNCTIONS = [
     _function("dropout", floats(N, 4), then=(0.4,),
               call=lambda x, p: F.dropout(x, p, generator=lucid.random.Generator(3))),
     _function("dropout in evaluation", floats(N, 4), then=(0.4, False)),
+    _function("scaled_dot_product_attention", floats(2, N, 4, 5), floats(2, 1, 6, 5),
+              floats(N, 6, 3)),
+    _function("scaled_dot_product_attention with a mask", floats(N, 4, 5), floats(N, 6, 5),
+              floats(N, 6, 3), floats(4, 6), options={"scale": 0.3}),
+    _function("scaled_dot_product_attention in causal order", floats(N, 4, 5), floats(N, 4, 5),
+              floats(N, 4, 3), options={"is_causal": True}),
+    _function("scaled_dot_product_attention with dropout", floats(N, 4, 5), floats(N, 6, 5),
+              floats(N, 6, 3), options={"dropout_p": 0.3}, call=_seeded_attention),
     *(
         _function(
             f"stochastic_depth of a {mode}", floats(N, 4), then=(0.4, mode),

@@ -138,8 +138,9 @@ MIXED = [
     for key, op in OP_DB.items()
     if op.name.startswith(("lucid.", "functional."))
     and [samples.kind for samples in op.samples].count("f") > 1
-    # Integers are labels there, or not valid probabilities.
+    # Integers are labels there, or not valid probabilities or masks.
     and key != "functional.cross_entropy of probabilities"
+    and key != "functional.scaled_dot_product_attention with a mask"
     and not key.startswith("functional.sigmoid_focal_loss")
 ]
 

@@ -37,6 +37,8 @@ __all__ = [
     "add_into",
     "affine_act",
     "affine_act_backward",
+    "attention",
+    "attention_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -192,6 +194,8 @@ nms = Kernel("nms", "nms")
 linear = Kernel("linear", "linear", data=(0,))
 channel_means = Kernel("squeeze_excitation", "channel_means", data=(0,))
 squeeze_excitation = Kernel("squeeze_excitation", "squeeze_excitation", data=(0,))
+attention = Kernel("attention", "attention")
+attention_backward = Kernel("attention", "attention_backward")
 sigmoid_focal_loss = Kernel("focal_loss", "sigmoid_focal_loss")
 sgd = Kernel("optimizer", "sgd")
 adam = Kernel("optimizer", "adam")

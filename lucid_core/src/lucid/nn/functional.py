@@ -22,6 +22,7 @@ from lucid.ops.activation import (
     softmax,
 )
 from lucid.ops.activation import stochastic_depth as _stochastic_depth
+from lucid.ops.attention import attention, attention_with_dropout
 from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
 from lucid.ops.focal_loss import sigmoid_focal_loss
@@ -72,6 +73,7 @@ __all__ = [
     "pad",
     "relu",
     "relu6",
+    "scaled_dot_product_attention",
     "sigmoid",
     "sigmoid_focal_loss",
     "silu",
@@ -160,6 +162,61 @@ def stochastic_depth(
         return x if isinstance(x, Tensor) else Tensor(x)
     source = default_generator if generator is None else generator
     return _stochastic_depth(x, p, mode, source.numpy)
+
+
+def scaled_dot_product_attention(
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    attn_mask: ArrayLike | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+) -> Tensor:
+    """Scaled dot-product attention, ``softmax(query @ key.T * scale + mask) @ value``.
+
+    The matrix of scores is never stored, except with dropout or for the gradient of a mask.
+
+    Parameters
+    ----------
+    query, key, value : array-like
+        Shapes (..., L, E), (..., S, E) and (..., S, Ev); the leading axes, such as batch and heads,
+        broadcast.
+    attn_mask : array-like, optional
+        Broadcasts to (..., L, S).  Booleans, True where a query attends to a key, or floats that
+        are added to the scores.
+    dropout_p : float, default 0.0
+        Probability of zeroing an attention weight, in [0, 1]; pass 0 in evaluation.  Uses the
+        global random number generator.
+    is_causal : bool, default False
+        Whether query i attends to keys 0 to i only.
+    scale : float, optional
+        Factor of the scores; default ``1 / sqrt(E)``.
+
+    Returns
+    -------
+    Tensor
+        Shape (..., L, Ev), common dtype; 0 for a query whose keys are all masked.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, ``dropout_p`` is outside [0, 1], or a mask is given with
+        ``is_causal``.
+    TypeError
+        If the mask contains integers.
+
+    References
+    ----------
+    Vaswani et al., *Attention Is All You Need*, 2017, section 3.2.1; Dao et al.,
+    *FlashAttention*, 2022, for the algorithm.
+    """
+    if dropout_p == 0:
+        return attention(query, key, value, attn_mask, is_causal, scale)
+    return attention_with_dropout(
+        query, key, value, attn_mask, is_causal, scale, dropout_p, default_generator.numpy
+    )
 
 
 #: PyTorch's names of the padding modes and NumPy's.

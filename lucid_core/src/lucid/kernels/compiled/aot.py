@@ -14,6 +14,7 @@ import numpy as np
 
 from lucid.kernels.compiled import (
     activation,
+    attention,
     conv,
     elementwise,
     focal_loss,
@@ -110,6 +111,8 @@ def _products(dtype: Type) -> None:
     elementwise.relu_backward(large, elementwise.relu(large))
     activation.activate(np.ones(8, np.float32), activation.RELU)
     activation.activation_backward(large, activation.activation(large, "silu"), "silu")
+    y, log_sum = attention.attention(matrix, matrix, matrix, None, False, 1.0)
+    attention.attention_backward(y, matrix, matrix, matrix, None, y, log_sum, False, 1.0)
     focal_loss.sigmoid_focal_loss(large, large, 0.25, 2.0, True)
 
 

@@ -35,7 +35,7 @@ from lucid.kernels.compiled.vector_ir import (
     store_vector,
 )
 
-__all__ = ["emit_activation"]
+__all__ = ["emit_activation", "emit_exp"]
 
 _BITS = ir.VectorType(ir.IntType(32), VL)
 # exp(r) = 1 + r + r^2 * polynomial(r) for |r| <= log(2) / 2: Taylor coefficients, highest power
@@ -128,7 +128,7 @@ def _sigmoid(b: Any, x: Any) -> Any:
     """Compute ``1 / (1 + e)`` for x >= 0, else ``e / (1 + e)``, with e = exp(-abs(x))."""
     one = splat(1)
     negative = b.fcmp_ordered("<", x, splat(0))
-    e = _exp(b, b.select(negative, x, b.fsub(splat(0), x)))
+    e = emit_exp(b, b.select(negative, x, b.fsub(splat(0), x)))
     return b.fdiv(b.select(negative, e, one), b.fadd(one, e))
 
 
@@ -136,7 +136,7 @@ def _silu(b: Any, x: Any) -> Any:
     return b.fmul(x, _sigmoid(b, x))
 
 
-def _exp(b: Any, x: Any) -> Any:
+def emit_exp(b: Any, x: Any) -> Any:
     """Compute exp(x) for x <= 0 as 2^n * exp(r), with x = n log(2) + r."""
     tiny = b.fcmp_ordered("<", x, splat(_MIN_EXPONENT))
     x = b.select(tiny, splat(_MIN_EXPONENT), x)
