@@ -169,6 +169,25 @@ def test_shapes_of_real_networks(
     np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.integers(1, 100),
+    outputs=st.integers(1, 100),
+)
+def test_weight_gradient_of_pixels(n, size, channels, outputs):
+    """Numbers of positions with and without large divisors, and any ratio of the channels."""
+    g, x = draw(n, outputs, *size), draw(n, channels, *size)
+    gw = kernels.conv2d_weight_gradient.compiled(
+        g, x, (outputs, channels, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1
+    )
+    expected = np.einsum("nohw,nchw->oc", g.astype(np.float64), x.astype(np.float64))
+    close(gw[:, :, 0, 0], expected, 1e-5, n * size[0] * size[1])
+    assert gw.dtype == np.float32
+    assert kernels.is_channels_last(gw)
+
+
 #: Channels, outputs, groups and kernel size for each algorithm.
 WAYS = {
     "first layer": (3, 40, 1, 3),

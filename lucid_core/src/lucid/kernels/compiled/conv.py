@@ -33,7 +33,7 @@ from lucid.kernels.compiled.implicit_gemm import Grid, convolve, initialize_outp
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.pointwise import convolve_pointwise
 from lucid.kernels.compiled.vector_ir import VL
-from lucid.kernels.compiled.weight_gradient import weight_gradient
+from lucid.kernels.compiled.weight_gradient import pointwise_weight_gradient, weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty, empty_channels_last
 from lucid.kernels.reference import conv as reference
@@ -387,15 +387,17 @@ def conv2d_weight_gradient(
         return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
     rows = np.arange(kh) * dilation[0] - top
     columns = np.arange(kw) * dilation[1] - left
-    if _is_pointwise((kh, kw), stride, padding):
-        # One line of all positions, which fills the blocks better than the lines of images.
-        source = source.reshape(1, -1, 1, source.shape[3])
-        gradient = gradient.reshape(1, -1, 1, o)
+    one_line = groups == 1 and _is_pointwise((kh, kw), stride, padding)
+    if one_line:  # all positions fill the blocks better than those of an image
+        source, gradient = source.reshape(1, -1, 1, c), gradient.reshape(1, -1, 1, o)
     if merged:
         # A row of the window is one run of the padded image.
         source = pad_image(source, padding)
         rows, columns = rows + top, np.zeros(1, np.int64)
     fills = use_amx and fills_tiles(gradient.shape, rows, columns, stride, source.shape[2])
-    summed = amx_weight_gradient if fills else weight_gradient
-    gw = summed(gradient, source, rows, columns, stride, length, groups)
+    if one_line and not fills:
+        gw = pointwise_weight_gradient(gradient.reshape(-1, o), source.reshape(-1, c))
+    else:
+        summed = amx_weight_gradient if fills else weight_gradient
+        gw = summed(gradient, source, rows, columns, stride, length, groups)
     return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)

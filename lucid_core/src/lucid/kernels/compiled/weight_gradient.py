@@ -11,6 +11,8 @@ shapes and not on the threads, so results are bitwise equal for any number of th
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lucid.kernels.compiled.jit import kernel, routine
@@ -32,6 +34,8 @@ Pair = tuple[int, int]
 _BLOCK_BYTES = 3 << 18
 # Number of float32 in a cache line.
 _LINE = 16
+# Positions of a line of a 1x1 convolution, long enough to pack them in few calls.
+_LINE_POSITIONS = 256
 # Memory of partial sums, their number, and positions that are worth one.
 _PART_BYTES = 1 << 21
 _MAX_PARTS = 8
@@ -310,3 +314,41 @@ def weight_gradient(
         parallel_for(sum_partials, size, total.reshape(parts, size), grain=1 << 16)
     result = total[0]
     return result if padded == length else np.ascontiguousarray(result[..., :length])
+
+
+def pointwise_weight_gradient(g: Array, x: Array) -> Array:
+    """Compute the gradient of the weight of a 1x1 convolution, ``g.T @ x``.
+
+    Parameters
+    ----------
+    g : numpy.ndarray
+        Output gradients (P, O), contiguous float32.
+    x : numpy.ndarray
+        Input (P, C), contiguous.
+
+    Returns
+    -------
+    numpy.ndarray
+        (O, C).
+    """
+    positions, outputs = g.shape
+    channels = x.shape[1]
+    if 10 * _block_sums(channels, outputs) < 9 * _block_sums(outputs, channels):
+        return np.ascontiguousarray(pointwise_weight_gradient(x, g).T)
+    lines, only = (1, -1, _line_length(positions)), np.zeros(1, np.int64)
+    gw = weight_gradient(
+        g.reshape(*lines, outputs), x.reshape(*lines, channels), only, only, (1, 1), channels, 1
+    )
+    return gw.reshape(outputs, channels)
+
+
+def _block_sums(outputs: int, channels: int) -> int:
+    """Return the number of sums that the blocks compute, with their padding."""
+    return -(-outputs // MR) * MR * -(-channels // NR) * NR
+
+
+@functools.lru_cache(maxsize=1024)
+def _line_length(positions: int) -> int:
+    """Return the largest suitable divisor of a number of positions."""
+    most = min(positions, _LINE_POSITIONS)
+    return max(length for length in range(1, most + 1) if positions % length == 0)
