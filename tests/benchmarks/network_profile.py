@@ -127,7 +127,7 @@ def plan(model: lucid.nn.Module, x: lucid.Tensor) -> tuple[list[Call], replay.Pl
                 model(x)
     finally:
         replay._Recorder = original  # type: ignore[misc]
-    found = replay.plans_of(model).get((x.shape, kernels.get_num_threads()))
+    found = next(iter(replay.plans_of(model).values()), None)
     if not isinstance(found, replay.Plan):
         raise RuntimeError(f"expected a planned model, got {found!r} (LUCID_REPLAY should be 1)")
     return _Recorder.latest.calls, found
@@ -158,7 +158,7 @@ def launch_seconds(plan: replay.Plan, x: Any, patience: float) -> list[float]:
     """Median seconds of each launch of a replayed prediction."""
     from lucid.kernels.compiled import thread_pool
 
-    image = kernels.channels_last(x)
+    image = replay._readable(x)
     kept = image, plan.run(image)  # the launches read and write this memory
     jobs, words = plan._launches._final
     pool, most = thread_pool.current_pool(), int(jobs[:, 3].max(initial=0))
