@@ -31,21 +31,27 @@ class Recorder:
 
     def __init__(self):
         self.launches = LaunchList()
+        self.arrays = []
 
     def launch(self, launcher, slot, count, chunks, workers, args):
-        self.launches.add(slot, count, chunks, workers, args)
+        self.arrays += self.launches.add(slot, count, chunks, workers, args)
 
 
-def record(function):
+def record_arrays(function):
+    """Return the launches of a function, and their arrays with positions."""
     recorder = Recorder()
     with recording.recording(recorder):
         function()
     recorder.launches.close()
-    return recorder.launches
+    return recorder.launches, recorder.arrays
 
 
-def span(array):
-    return array.ctypes.data, array.ctypes.data + array.nbytes
+def record(function):
+    return record_arrays(function)[0]
+
+
+def replay(launches, positions=(), addresses=()):
+    launches.replay(np.array(positions, np.int64), np.array(addresses, np.int64))
 
 
 @kernel
@@ -99,7 +105,7 @@ def test_launches_run_again(threads, count):
     launches = record(lambda: parallel_for(add_to, count, target, 3))
     assert len(launches) == 1
     for k in range(2, 5):
-        launches.replay()
+        replay(launches)
         np.testing.assert_array_equal(target, 3 * k)
 
 
@@ -118,7 +124,7 @@ def test_launches_run_in_order():
     assert len(launches) == 3
     for _ in range(200):
         a[:] = expected = 5.0
-        launches.replay()
+        replay(launches)
         np.testing.assert_array_equal(b, 2 * (expected + 1))
         np.testing.assert_array_equal(a, 4 * (expected + 1))
 
@@ -126,7 +132,7 @@ def test_launches_run_in_order():
 def test_no_launches():
     launches = record(lambda: parallel_for(add_to, 0, np.zeros(0), 1))
     assert len(launches) == 0
-    launches.replay()
+    replay(launches)
 
 
 def test_kinds_of_arguments():
@@ -140,14 +146,14 @@ def test_kinds_of_arguments():
     expected = target.copy()
     np.testing.assert_allclose(expected, source @ weights[2, 3] + 16)
     target[:] = 0
-    launches.replay()
+    replay(launches)
     np.testing.assert_array_equal(target, expected)
 
 
 def test_views_with_an_offset():
     memory = np.zeros(30)
     launches = record(lambda: parallel_for(add_to, 10, memory[10:20], 1))
-    launches.replay()
+    replay(launches)
     np.testing.assert_array_equal(memory, np.repeat([0.0, 2.0, 0.0], 10))
 
 
@@ -178,39 +184,20 @@ def test_moved_memory():
         parallel_for(double, 10, memory[5:15], target)
         parallel_for(add_to, 10, memory[30:], 1)
 
-    launches = record(work)
+    launches, arrays = record_arrays(work)
     before, result = memory.copy(), target.copy()
-    uses = launches.uses(*span(memory))
-    positions, offsets = uses
-    assert len(positions) == 2
-    np.testing.assert_array_equal(offsets, [5 * 8, 30 * 8])
-    other = 100 + np.arange(40.0)
-    launches.move(uses, other.ctypes.data)
-    launches.replay()
-    np.testing.assert_array_equal(target, 2 * (100 + np.arange(5.0, 15)))
+    positions = [position for position, _ in arrays]
+    assert [array.size for _, array in arrays] == [10, 10, 10]
+    other, moved = 100 + np.arange(40.0), np.zeros(10)
+    addresses = [a.ctypes.data for a in (other[5:], moved, other[30:])]
+    replay(launches, positions, addresses)
+    np.testing.assert_array_equal(moved, 2 * (100 + np.arange(5.0, 15)))
     np.testing.assert_array_equal(other[30:], 101 + np.arange(30.0, 40))
     np.testing.assert_array_equal(memory, before)
-    launches.move(uses, memory.ctypes.data)
-    launches.replay()
     np.testing.assert_array_equal(target, result)
-
-
-def test_uses_of_a_range_end_before_its_end():
-    memory = np.zeros(20)
-
-    def work():
-        parallel_for(add_to, 10, memory[:10], 1)
-        parallel_for(add_to, 10, memory[10:], 1)
-
-    launches = record(work)
-    positions, offsets = launches.uses(*span(memory[:10]))
-    assert len(positions) == 1
-    np.testing.assert_array_equal(offsets, [0])
-    positions, offsets = launches.uses(*span(np.zeros(5)))
-    assert len(positions) == len(offsets) == 0
-    launches.move((positions, offsets), 0)  # moves nothing
-    launches.replay()
-    np.testing.assert_array_equal(memory, 2)
+    replay(launches, positions[:1], addresses[:1])  # the others are those of the recording again
+    np.testing.assert_array_equal(target, moved)
+    np.testing.assert_array_equal(memory[30:], before[30:] + 1)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -227,10 +214,10 @@ def test_failure_raises_and_later_replays_work(threads):
     source[150] = 2
     for _ in range(20):
         with pytest.raises(MemoryError):
-            launches.replay()
+            replay(launches)
     np.testing.assert_array_equal(after, 1)  # not after a failure
     source[150] = 0.5
-    launches.replay()
+    replay(launches)
     np.testing.assert_array_equal(target, source)
     np.testing.assert_array_equal(after, 2)
     parallel_for(add_to, 300, after, 1)  # nor does a failure disturb usual launches
@@ -244,7 +231,7 @@ def test_recorded_with_more_threads_than_replayed():
     launches = record(lambda: parallel_for(add_to, 1000, target, 1))
     for threads in (1, 2, 6):
         set_num_threads(threads)
-        launches.replay()
+        replay(launches)
     np.testing.assert_array_equal(target, 4)
 
 
@@ -264,8 +251,28 @@ def test_more_threads_than_participants_of_a_slot():
     np.testing.assert_array_equal(target, 2)
 
 
+def test_concurrent_replays_of_one_list():
+    """Each has memory of its own."""
+    set_num_threads(3)
+    target = np.zeros(500)
+    launches, arrays = record_arrays(lambda: parallel_for(add_to, 500, target, 1))
+    start = threading.Barrier(6)
+
+    def work(k):
+        own = np.full(500, k)
+        start.wait(30)
+        for _ in range(200):
+            replay(launches, [arrays[0][0]], [own.ctypes.data])
+        return own
+
+    with ThreadPoolExecutor(6) as callers:
+        for k, own in enumerate(callers.map(work, np.arange(6.0))):
+            np.testing.assert_array_equal(own, k + 200)
+    np.testing.assert_array_equal(target, 1)
+
+
 def test_concurrent_replays():
-    """One replay has the pool, the others run alone; each has memory of its own."""
+    """One replay has the pool, the others run alone."""
     set_num_threads(3)
     targets = [np.zeros(500) for _ in range(6)]
     lists = [record(lambda t=t: parallel_for(add_to, 500, t, 1)) for t in targets]
@@ -274,7 +281,7 @@ def test_concurrent_replays():
     def work(k):
         start.wait(30)
         for _ in range(200):
-            lists[k].replay()
+            replay(lists[k])
             parallel_for(add_to, 500, targets[k], 1)
 
     with ThreadPoolExecutor(6) as callers:
@@ -293,7 +300,7 @@ def test_recording_while_another_thread_has_the_pool():
     jobs, _ = launches._final
     assert jobs[0, 2] > 1
     assert jobs[0, 3] == 2
-    launches.replay()
+    replay(launches)
     np.testing.assert_array_equal(target, 2)
 
 
@@ -305,7 +312,7 @@ def test_replay_uses_the_workers():
     expected = target.copy()
     time.sleep(0.02)  # the worker sleeps
     target[:] = 0
-    launches.replay()
+    replay(launches)
     np.testing.assert_array_equal(target, expected)
     assert thread_pool.current_pool().workers >= 1
 
@@ -316,7 +323,7 @@ def test_recorded_arguments_own_nothing():
     before = sys.getrefcount(target)
     launches = record(lambda: parallel_for(add_to, 100, target, 1))
     for _ in range(50):
-        launches.replay()
+        replay(launches)
     assert sys.getrefcount(target) == before
     np.testing.assert_array_equal(target, 51)
 
@@ -327,7 +334,7 @@ def test_reductions_inside_of_a_kernel():
     launches = record(lambda: parallel_for(outer_sum, 20, source, target))
     for k in range(30):
         source[0] = k
-        launches.replay()
+        replay(launches)
         np.testing.assert_array_equal(target, 1225 + k + np.arange(20))
 
 

@@ -19,11 +19,12 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.kernels import compiled_in_use, get_num_threads, recording, set_num_threads
+from lucid.kernels import compiled_in_use, get_num_threads, memory, recording, set_num_threads
 from lucid.kernels.layout import channels_last
-from lucid.kernels.memory import pool
+from lucid.kernels.memory import Pool
 from lucid.models import create_model
 from lucid.nn import functional as F
+from lucid.nn import replay
 from lucid.nn.replay import Plan, plans_of
 
 pytestmark = pytest.mark.skipif(not compiled_in_use(), reason="only compiled kernels are replayed")
@@ -642,43 +643,114 @@ def test_hooks_run_in_every_prediction(path):
 # Shapes, threads and memory
 
 
-def test_alternating_shapes():
+@contextmanager
+def counting(model):
+    """Count the calls of forward, behind the back of the mutation tracking."""
+    calls, forward = [], model.forward
+    model.__dict__["forward"] = lambda x: calls.append(x.shape) or forward(x)
+    try:
+        yield calls
+    finally:
+        del model.__dict__["forward"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_alternating_shapes_settle(order):
     model = build()
-    shapes = [(1, 16), (2, 16), (1, 24)]
-    for k in range(12):
-        x = images(*shapes[k % 3])
+    shapes = [(1, 16), (2, 16), (1, 24), (3, 20), (1, 17), (4, 16), (1, 40), (2, 33)][::order]
+    assert len(shapes) == replay._MAX_PLANS
+    for _ in range(CALLS):
+        for shape in shapes:
+            predict(model, images(*shape))
+    with counting(model) as calls:
+        for shape in shapes * 2:
+            predict(model, images(*shape))
+    assert calls == []
+    for shape in shapes * 2:
+        x = images(*shape)
         with replay_off():
             expected = predict(model, x)
         assert_same_bits(predict(model, x), expected)
 
 
-def test_two_shapes_are_replayed_in_turn():
+def test_more_shapes_than_plans():
+    """Some are replayed, and the others are seldom recorded in their place."""
     model = build()
-    plan(model, images(1))
-    plan(model, images(2))
-    for n in (1, 2, 1, 2):
-        check(model, images(n))
-    assert sum(isinstance(entry, Plan) for entry in entries(model)) == 2
+    shapes = range(16, 16 + replay._MAX_PLANS + 4)
+    for size in shapes:
+        plan(model, images(1, size))
+    with counting(model) as calls:
+        for _ in range(20):
+            for size in shapes:
+                predict(model, images(1, size))
+    replayed = 20 * len(shapes) - len(calls)
+    assert replayed > 20 * len(shapes) // 2
+    assert sum(isinstance(entry, Plan) for entry in entries(model)) == replay._MAX_PLANS
+    for size in shapes:
+        check(model, images(1, size), 1)
 
 
-def test_memory_is_bounded_with_many_shapes():
+def test_plan_that_was_not_used_lately_is_dropped():
     model = build()
-    plan(model, images(4, 64))
-    gc.collect()
-    pool.release()
-    others = sum(pool.held())  # arrays that other tests hold
+    sizes = list(range(16, 16 + replay._MAX_PLANS))
+    for size in sizes:
+        plan(model, images(1, size))
+    for _ in range(replay._REPLAYS_PER_RECORDING):  # enough for another recording
+        predict(model, images(1, sizes[0]))
+    plan(model, images(1, 64))
+    planned = [key[0][2] for key, entry in plans_of(model).items() if isinstance(entry, Plan)]
+    assert planned == [*sizes[2:], sizes[0], 64]
+
+
+@pytest.fixture
+def fresh_pool(monkeypatch):
+    """A pool that has seen no other tests."""
+    fresh = Pool()
+    monkeypatch.setattr(memory, "pool", fresh)
+    return fresh
+
+
+def test_replays_hold_no_more_memory_than_predictions(fresh_pool):
+    """Plans of all shapes together, since a replay takes its memory from the pool."""
+    model = build()
+    shapes = [(8, 64), (4, 96), (8, 72), (1, 128)]
+
+    def most(rounds):
+        held = []
+        for shape in shapes * rounds:
+            predict(model, images(*shape))
+            held.append(sum(fresh_pool.held()))
+        return max(held)
+
+    with replay_off():
+        unplanned = most(3)
+    assert most(CALLS) <= 1.25 * unplanned  # while recording
+    assert all(isinstance(entry, Plan) for entry in entries(model))
+    most(2)
+    assert most(3) <= unplanned
+
+
+def test_memory_is_bounded_with_many_shapes(fresh_pool):
+    model = build()
     held = []
     for size in range(16, 216):
         x = images(1, size)
         for _ in range(CALLS + 1):
             y = predict(model, x)
+            held.append(sum(fresh_pool.held()))
         with replay_off():
             assert_same_bits(y, predict(model, x))
         assert len(plans_of(model)) <= 40
-        assert sum(isinstance(entry, Plan) for entry in entries(model)) <= 4
-        held.append(sum(pool.held()))
+        assert sum(isinstance(entry, Plan) for entry in entries(model)) <= replay._MAX_PLANS
     # The largest image has 16 times 108 * 108 floats after the first layer.
-    assert max(held) - others < 20 * 16 * 108 * 108 * 4
+    assert max(held) < 3 * 16 * 108 * 108 * 4
+
+
+def test_shapes_that_do_not_repeat_are_not_recorded():
+    model = build()
+    for size in range(16, 216):
+        predict(model, images(1, size))
+    assert not is_planned(model)
 
 
 def test_dropped_plans_free_their_memory():
@@ -890,7 +962,7 @@ def test_forked_child_predicts():
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.usefixtures("threads_as_before")
 @pytest.mark.slow
-@pytest.mark.parametrize("held", ["nothing", "recording", "plan"])
+@pytest.mark.parametrize("held", ["nothing", "recording", "plans"])
 def test_child_forked_while_another_thread_predicts(held):
     """The child needs no lock that a thread held at the fork."""
     set_num_threads(2)
@@ -912,7 +984,7 @@ def test_child_forked_while_another_thread_predicts(held):
         other.start()
         child.start()
     else:
-        with recording._lock if held == "recording" else entries(model)[0]._lock:
+        with recording._lock if held == "recording" else replay._models[model]._lock:
             child.start()
     child.join(30)
     stop.set()

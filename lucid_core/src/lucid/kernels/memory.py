@@ -97,13 +97,12 @@ class Pool:
 
     Parameters
     ----------
-    private : bool, default False
-        Serve small arrays too, and keep all blocks.
+    min_bytes : int
+        Size of the smallest arrays; smaller ones are NumPy's.
     """
 
-    def __init__(self, private: bool = False) -> None:
-        self._min_bytes = 0 if private else _MIN_BYTES
-        self._private = private
+    def __init__(self, min_bytes: int = _MIN_BYTES) -> None:
+        self._min_bytes = min_bytes
         self._lock = threading.Lock()
         # The garbage collector may return a block at any point, so without the lock: it is
         # only queued here, and accounted for at the next request.
@@ -192,8 +191,6 @@ class Pool:
 
     def _shrink(self, most: int) -> None:
         """Free unused blocks until at most ``most`` bytes are held, or none is left."""
-        if self._private:
-            return
         while self._blocks and self._used + self._free > most:
             size, blocks = next(iter(self._blocks.items()))
             if blocks:

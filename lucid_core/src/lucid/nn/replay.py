@@ -12,6 +12,9 @@ Computations other than launches end the recording; the model then runs as usual
 
 Plans are valid within one epoch of :mod:`lucid.autograd.mutation`.  Parameters that user code can
 write to untracked, by a NumPy array, prevent a plan.  ``LUCID_REPLAY=0`` turns replay off.
+
+A plan has no memory of its own.  A replay takes one block from the pool, in which the arrays of the
+launches are placed, and a block for each output.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,150 +34,40 @@ from lucid.autograd.mutation import epoch, has_other_references, track
 from lucid.autograd.variable import new_tensor
 from lucid.kernels import memory, recording
 from lucid.kernels.layout import Array
-from lucid.kernels.memory import Pool, block_of
+from lucid.nn.plan import Plan, Recorder
 from lucid.tensor import Tensor
 
 if TYPE_CHECKING:
-    from lucid.kernels.compiled.replay import LaunchList
     from lucid.nn.module import Module
 
 __all__ = ["plans_of", "run"]
 
 _FLOAT32 = np.dtype(np.float32)
-#: Plans of a model, with the memory of a prediction each; the oldest is dropped.
-_MAX_PLANS = 2
+#: Value of memory that launches have not written to, when a plan is verified.
+_GARBAGE = 1e30
+#: Plans of a model; the least recently used one is dropped.
+_MAX_PLANS = 8
 #: Shapes of a model that are counted.
 _MAX_SHAPES = 32
+#: A plan that replaces another one takes the time that so many replays save.
+_REPLAYS_PER_RECORDING = 16
 
 Key = tuple[tuple[int, ...], bool, int]
-
-
-class _Recorder:
-    """Records the launches of one prediction."""
-
-    def __init__(self, x: Array) -> None:
-        from lucid.kernels.compiled.replay import LaunchList
-
-        self.launches: LaunchList = LaunchList()
-        self.memory = Pool(private=True)
-        self.failure: str | None = None
-        self._input = x
-        self._inside = False
-
-    def holds(self, array: Array) -> bool:
-        """Whether an array is the input, or in the memory of recorded launches."""
-        owner = block_of(array)
-        if owner is not None and self.memory.owns(owner):
-            return True
-        base: Any = array
-        while base is not None and base is not self._input:
-            base = getattr(base, "base", None)
-        return base is self._input
-
-    def computed(self, outputs: list[Array]) -> bool:
-        """Whether each output is float32 in a block of recorded launches of its own."""
-        blocks = [owner for y in outputs if (owner := block_of(y)) and y.dtype == _FLOAT32]
-        return len({*map(id, blocks)}) == len(outputs) and all(map(self.memory.owns, blocks))
-
-    def fail(self, reason: str) -> None:
-        """Give up; the prediction continues as usual."""
-        self.failure = self.failure or reason
-        self._inside = False
-
-    def call(self, kernel: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call a kernel, and record its launches if all of its data are known."""
-        if kernel.data is None or kwargs:
-            self.fail(f"the kernel {kernel.name}")
-        elif not all(self.holds(args[i]) for i in kernel.data if args[i:] and args[i] is not None):
-            self.fail(f"data of {kernel.name} that no kernel computed")
-        self._inside = self.failure is None
-        try:
-            return function(*args, **kwargs)
-        finally:
-            self._inside = False
-
-    def launch(
-        self, launcher: Any, slot: int, count: int, chunks: int, workers: int, args: Any
-    ) -> None:
-        """Record a launch of the current kernel."""
-        from lucid.kernels.compiled.replay import NotRecordableError
-
-        if not self._inside:
-            self.fail(f"a launch of {launcher.name}")
-            return
-        try:
-            self.launches.add(slot, count, chunks, workers, args)
-        except NotRecordableError as error:
-            self.fail(f"{launcher.name}: {error}")
-            return
-        arrays = [value for value in args if isinstance(value, np.ndarray)]
-        self.launches.constants += [array for array in arrays if not self.holds(array)]
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array | None:
-        """Allocate in the recording's memory."""
-        return self.memory.empty(shape, dtype) if self._inside else None
-
-
-class _Output:
-    """An output of a plan.
-
-    Every prediction gets a new block for it, as large as the recorded one, which other launches may
-    use for larger arrays before.
-    """
-
-    def __init__(self, array: Array, launches: LaunchList) -> None:
-        owner: Any = block_of(array)
-        low = owner.block.address
-        self._uses = launches.uses(low, low + owner.block.size)
-        self._size = owner.block.size
-        self._layout = (array.ctypes.data - low, array.strides)
-        self._shape = array.shape
-
-    def allocate(self, launches: LaunchList) -> Array:
-        """Return a new array and let the launches write to it."""
-        block = memory.empty((self._size // _FLOAT32.itemsize,), _FLOAT32)
-        launches.move(self._uses, block.ctypes.data)
-        return np.ndarray(self._shape, _FLOAT32, block, *self._layout)
-
-
-class Plan:
-    """Recorded prediction for one shape of input."""
-
-    def __init__(self, recorder: _Recorder, x: Array, outputs: list[Array], many: bool) -> None:
-        launches = recorder.launches
-        launches.close()
-        self._launches = launches
-        self._memory = recorder.memory  # of the launches
-        self._lock = threading.Lock()
-        self._input = launches.uses(*np.lib.array_utils.byte_bounds(x))
-        self._outputs = [_Output(y, launches) for y in outputs]
-        self.many = many
-
-    def __len__(self) -> int:
-        return len(self._launches)
-
-    def run(self, x: Array) -> list[Array] | None:
-        """Return the outputs for an input laid out as recorded; None if another thread runs it."""
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            self._launches.move(self._input, x.ctypes.data)
-            outputs = [output.allocate(self._launches) for output in self._outputs]
-            self._launches.replay()
-        finally:
-            self._lock.release()
-        return outputs
 
 
 class _Plans:
     """Plans of a model in the current epoch, or numbers of calls, or reasons against a plan."""
 
     def __init__(self) -> None:
+        #: In the order of their last use.
         self.by_shape: dict[Key, Plan | int | str] = {}
         #: Reason against any plan; None if not known yet.
         self.reason: str | None = None
         self.checked = False
         self._lock = threading.Lock()
+        self._recordings = self._replays = 0
+        # Memory of the largest plan, which all take, so that the pool has it for each of them.
+        self._size = 0
 
     def set(self, key: Key, value: Plan | int | str) -> None:
         """Set an entry, and drop the oldest ones beyond the limits."""
@@ -183,9 +76,23 @@ class _Plans:
             self.by_shape[key] = value
             planned = [k for k, entry in self.by_shape.items() if isinstance(entry, Plan)]
             for old in planned[:-_MAX_PLANS]:
-                self.by_shape[old] = 0
+                self.by_shape[old] = 1  # recorded again at the next call
             while len(self.by_shape) > _MAX_SHAPES:
                 del self.by_shape[next(iter(self.by_shape))]
+
+    def run(self, key: Key, plan: Plan, x: Array) -> list[Array]:
+        """Replay a plan."""
+        self.set(key, plan)
+        self._replays += 1
+        self._size = max(self._size, plan.size)
+        return plan.run(x, self._size)
+
+    def may_record(self) -> bool:
+        """Count a recording, unless earlier ones were replayed too seldom to make up for it."""
+        if self._recordings >= _MAX_PLANS + self._replays // _REPLAYS_PER_RECORDING:
+            return False
+        self._recordings += 1
+        return True
 
 
 class _Local(threading.local):
@@ -251,10 +158,7 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
     key = (a.shape, _is_planar(a), kernels.get_num_threads())
     entry = plans.by_shape.get(key, 0)
     if isinstance(entry, Plan):
-        outputs = entry.run(_readable(a))
-        if outputs is None:
-            return module.forward(x)
-        tensors = [new_tensor(y) for y in outputs]
+        tensors = [new_tensor(y) for y in plans.run(key, entry, _readable(a))]
         return tensors if entry.many else tensors[0]
     if isinstance(entry, str):
         return module.forward(x)
@@ -273,6 +177,8 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
         plans.checked = True
     if plans.reason is not None:
         plans.set(key, plans.reason)
+        return module.forward(x)
+    if not plans.may_record():
         return module.forward(x)
     return _record(module, plans, key, _readable(a), now)
 
@@ -294,7 +200,8 @@ def _readable(a: Array) -> Array:
 
 def _record(module: Module, plans: _Plans, key: Key, a: Array, now: object) -> Any:
     """Run the model, and plan it if possible."""
-    recorder = _Recorder(a)
+    memory.pool.release()  # the recording has memory of its own
+    recorder = Recorder(a)
     with recording.recording(recorder):
         y = module.forward(new_tensor(a))
     many = isinstance(y, list)
@@ -308,19 +215,20 @@ def _record(module: Module, plans: _Plans, key: Key, a: Array, now: object) -> A
         return y
     outputs = [array_of(tensor) for tensor in tensors]
     copies = [new_tensor(_copy(array)) for array in outputs]
-    plan = Plan(recorder, a, outputs, many)
+    plan = Plan(recorder, outputs, many)
+    del y, tensors, outputs, recorder  # their memory is not needed any more
     if epoch() is now and (reason := _verify(module, plan, a)) is not None:
         plans.set(key, reason)
     elif epoch() is now:
         plans.set(key, plan)
-        memory.pool.release()  # the plan has memory of its own
     return copies if many else copies[0]
 
 
 def _verify(module: Module, plan: Plan, a: Array) -> str | None:
     """Compare a replay with a prediction for another input; return the problem, if any.
 
-    A temporary array that NumPy computed from the input would be a constant of the plan.
+    A temporary array that NumPy computed from the input would be a constant of the plan.  What it
+    wrote into the memory of the launches would be missing.
     """
     # Drawn: the negative of zeros, a usual input to warm up with, would be no other input.
     other = np.empty_like(a)
@@ -328,7 +236,8 @@ def _verify(module: Module, plan: Plan, a: Array) -> str | None:
     try:
         y = module.forward(new_tensor(other))
         expected = map(array_of, y if plan.many else [y])
-        found = plan.run(other) or []
+        memory.pool.release()  # replays need no memory but the plan's
+        found = plan.run(other, plan.size, fill=_GARBAGE)
         pairs = list(zip(found, expected, strict=True))
     except Exception as error:  # the user's input was right
         return f"a {type(error).__name__} for the input of the verification"

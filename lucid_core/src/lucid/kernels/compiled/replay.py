@@ -67,27 +67,30 @@ class LaunchList:
         self._words: list[Array] = []
         self._size = 0
         self.constants: list[Array] = []
-        # Position of each array's address among all words, and the address.
-        self._addresses: list[tuple[int, int]] = []
         self._final: tuple[Array, Array] | None = None
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, slot: int, count: int, chunks: int, workers: int, args: tuple[Any, ...]) -> None:
-        """Append the launch whose arguments are still in the slot."""
+    def add(
+        self, slot: int, count: int, chunks: int, workers: int, args: tuple[Any, ...]
+    ) -> list[tuple[int, Array]]:
+        """Append the launch whose arguments are still in the slot.
+
+        Returns the array arguments, each with the position of its address among all words.
+        """
         words, arrays = _layout(args)
         copied = _read(slot + ARGUMENTS, words)
         for position, array in arrays:
             if int(copied[position + 1]) != id(array):
                 raise NotRecordableError("arguments are packed in another way than expected")
             copied[position : position + 2] = 0
-            address = self._size + position + _HEADER - 1
-            self._addresses.append((address, int(copied[position + _HEADER - 1])))
         function = int(_read(slot + FUNCTION, 1)[0])
         self._jobs.append((function, count, chunks, workers, self._size, words))
         self._words.append(copied)
+        addresses = [(self._size + position + _HEADER - 1, array) for position, array in arrays]
         self._size += words
+        return addresses
 
     def close(self) -> None:
         """Make the launches replayable."""
@@ -95,22 +98,15 @@ class LaunchList:
         self._final = jobs, np.concatenate([np.empty(0, np.int64), *self._words])
         self._words = []
 
-    def uses(self, low: int, high: int) -> tuple[Array, Array]:
-        """Return the positions of the addresses in a range of memory, and their offsets in it."""
-        found = [(p, address - low) for p, address in self._addresses if low <= address < high]
-        table = np.array(found, np.int64).reshape(-1, 2)
-        return table[:, 0], table[:, 1]
+    def replay(self, positions: Array, addresses: Array) -> None:
+        """Run the launches with these addresses at these positions; see :meth:`add`.
 
-    def move(self, uses: tuple[Array, Array], address: int) -> None:
-        """Let the launches use other memory in place of a range; see :meth:`uses`."""
-        assert self._final is not None
-        positions, offsets = uses
-        self._final[1][positions] = offsets + address
-
-    def replay(self) -> None:
-        """Run the launches; raise MemoryError if one failed."""
+        Several threads may call it at once.  Raises MemoryError if a launch failed.
+        """
         assert self._final is not None
         jobs, words = self._final
+        words = words.copy()
+        words[positions] = addresses
         pool = thread_pool.current_pool()
         if pool.lock.acquire(blocking=False):
             try:
