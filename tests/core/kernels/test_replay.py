@@ -317,6 +317,31 @@ def test_replay_uses_the_workers():
     assert thread_pool.current_pool().workers >= 1
 
 
+def test_workers_stay_awake():
+    """They take part in what follows a launch on one thread that is longer than they spin."""
+    target, others = np.zeros(1), np.zeros(1000)
+
+    def work():
+        set_num_threads(1)
+        parallel_for(slowly, 1, target, 5_000_000)
+        set_num_threads(2)
+        parallel_for(slowly, 1000, others, 1000)
+
+    launches = record(work)
+    pool = thread_pool.current_pool()
+
+    def joined():
+        replay(launches)
+        assert thread_pool.read_field(pool.slot + thread_pool.AWAKE) == 0
+        return thread_pool.read_field(pool.slot + thread_pool.JOINED) >= 1
+
+    assert any(joined() for _ in range(100))  # sometimes, if other processes have the processors
+    deadline = time.monotonic() + 30
+    while not pool._sleeping and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pool._sleeping
+
+
 def test_recorded_arguments_own_nothing():
     """Compiled code neither counts references to recorded arrays nor frees them."""
     target = np.zeros(100)

@@ -24,6 +24,7 @@ from lucid.kernels.compiled.njit import njit
 from lucid.kernels.compiled.thread_pool import (
     ACTIVE,
     ARGUMENTS,
+    AWAKE,
     CHUNKS,
     COUNT,
     FAILED,
@@ -167,8 +168,7 @@ def _read(address: int, count: int) -> Array:
 
 
 @njit
-def _replay(slot: int, jobs: Array, words: Array, most: int) -> int:
-    """Run the jobs in order with up to ``most`` workers; return 0, or 1 after a failure."""
+def _run_jobs(slot: int, jobs: Array, words: Array, most: int) -> int:
     for i in range(len(jobs)):
         function, count, chunks, workers, first, size = jobs[i]
         workers = min(workers, most)
@@ -193,3 +193,12 @@ def _replay(slot: int, jobs: Array, words: Array, most: int) -> int:
         if status != 0 or atomic_load(slot + FAILED) != 0:
             return 1
     return 0
+
+
+@njit
+def _replay(slot: int, jobs: Array, words: Array, most: int) -> int:
+    """Run the jobs in order with up to ``most`` workers; return 0, or 1 after a failure."""
+    atomic_exchange(slot + AWAKE, most)  # nothing wakes workers between the jobs
+    status = _run_jobs(slot, jobs, words, most)
+    atomic_exchange(slot + AWAKE, 0)
+    return status

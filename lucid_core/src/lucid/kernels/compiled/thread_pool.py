@@ -16,6 +16,7 @@ MAX_WORKERS  workers that may join
 CHUNKS       number of ranges that COUNT items are divided into
 COUNT        number of items
 FAILED       nonzero after a range raised an error
+AWAKE        nonzero while more jobs follow, so that no worker sleeps
 FUNCTION     address of the code that draws and runs the ranges of this kernel and types
 ARGUMENTS    arguments of the kernel, in the layout that FUNCTION expects
 NEXT         for each participant, the number of its own chunks that have been drawn
@@ -54,8 +55,8 @@ cgutils: Any = untyped_cgutils
 
 _CACHE_LINE = 64
 (
-    TICKET, OPEN, ACTIVE, JOINED, MAX_WORKERS, CHUNKS, COUNT, FAILED, FUNCTION, ARGUMENTS,
-) = range(0, 10 * _CACHE_LINE, _CACHE_LINE)  # fmt: skip
+    TICKET, OPEN, ACTIVE, JOINED, MAX_WORKERS, CHUNKS, COUNT, FAILED, AWAKE, FUNCTION, ARGUMENTS,
+) = range(0, 11 * _CACHE_LINE, _CACHE_LINE)  # fmt: skip
 # An array is seven int64; the longest argument list has about twenty arrays.
 _ARGUMENT_BYTES = 4096
 NEXT = ARGUMENTS + _ARGUMENT_BYTES
@@ -140,12 +141,12 @@ call_function: Any = intrinsic(_call_function)
 
 @njit
 def worker_loop(slot: int, seen: int, max_spins: int) -> int:
-    """Run new jobs until none has come for ``max_spins`` polls.
+    """Run new jobs until none has come for ``max_spins`` polls, and none is announced by AWAKE.
 
     Takes the last ticket that the worker has seen and returns the new one.
     """
     spins = 0
-    while spins < max_spins:
+    while spins < max_spins or atomic_load(slot + AWAKE) != 0:
         ticket = atomic_load(slot + TICKET)
         if ticket == seen:
             spins += 1
