@@ -54,6 +54,7 @@ __all__ = [
     "get_num_threads",
     "is_channels_last",
     "linear",
+    "matmul",
     "max_pool2d",
     "max_pool2d_backward",
     "nms",
@@ -194,6 +195,7 @@ nms = Kernel("nms", "nms")
 linear = Kernel("linear", "linear", data=(0,))
 channel_means = Kernel("squeeze_excitation", "channel_means", data=(0,))
 squeeze_excitation = Kernel("squeeze_excitation", "squeeze_excitation", data=(0,))
+matmul = Kernel("matmul", "matmul")
 attention = Kernel("attention", "attention")
 attention_backward = Kernel("attention", "attention_backward")
 sigmoid_focal_loss = Kernel("focal_loss", "sigmoid_focal_loss")

@@ -58,14 +58,15 @@ def matmul(x: ArrayLike, y: ArrayLike) -> Tensor:
         return g[..., None, :] if len(sa) == 1 else g
 
     def by_x(g: Array) -> Array:
-        full = as_matrix(g) @ columns.swapaxes(-1, -2)
+        full = kernels.matmul(as_matrix(g), columns.swapaxes(-1, -2))
         return unbroadcast(full, row_shape).reshape(sa)
 
     def by_y(g: Array) -> Array:
-        full = rows.swapaxes(-1, -2) @ as_matrix(g)
+        full = kernels.matmul(rows.swapaxes(-1, -2), as_matrix(g))
         return unbroadcast(full, column_shape).reshape(sb)
 
-    return record(a @ b, (x, by_x), (y, by_y))
+    vectors = a.ndim == 1 or b.ndim == 1
+    return record(a @ b if vectors else kernels.matmul(a, b), (x, by_x), (y, by_y))
 
 
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Tensor:

@@ -20,6 +20,7 @@ from lucid.kernels.compiled import (
     focal_loss,
     gemm,
     linear,
+    matmul,
     nms,
     norm,
     optimizer,
@@ -105,6 +106,7 @@ def _products(dtype: Type) -> None:
     matrix = np.ones((64, 64), dtype)
     gemm.gemm(matrix, matrix)
     linear.linear(matrix[:1], matrix, None)
+    matmul.matmul(matrix[None], matrix)
     elementwise.erf(matrix)
     large = np.ones((128, 128), dtype)
     elementwise.add_into(elementwise.add(large, large), large)
