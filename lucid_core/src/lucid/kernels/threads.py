@@ -18,11 +18,14 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
+from lucid.kernels import recording
 from lucid.kernels.processors import available_processors
 
 __all__ = ["get_num_threads", "parallel_for", "set_num_threads", "single_threaded_blas"]
 
 # More chunks than threads, so that a delayed thread holds up little work.
+# In a replay threads are awake: ranges may be smaller by this factor.
+_AWAKE = 8
 _PYTHON_CHUNKS_PER_THREAD = 4
 # For compiled kernels, which draw chunks without Python.
 _COMPILED_CHUNKS_PER_THREAD = 32
@@ -197,6 +200,8 @@ def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int 
     if count <= 0:
         return
     pool = _pool
+    if recording.current() is not None:
+        grain = max(1, grain // _AWAKE)
     threads = min(pool.size, -(-count // grain))
     if pool.local.in_kernel:
         threads = 1
