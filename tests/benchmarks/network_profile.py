@@ -90,7 +90,7 @@ def _arrays(values: Sequence[Any]) -> Iterator[Any]:
             yield from _arrays(value)
 
 
-class _Recorder(replay._Recorder):
+class _Recorder(replay.Recorder):
     """Keeps a description of each call, and the last recorder of a plan."""
 
     latest: _Recorder
@@ -120,13 +120,13 @@ def plan(model: lucid.nn.Module, x: lucid.Tensor) -> tuple[list[Call], replay.Pl
     RuntimeError
         If the model is not planned.
     """
-    original, replay._Recorder = replay._Recorder, _Recorder  # type: ignore[misc]
+    original, replay.Recorder = replay.Recorder, _Recorder  # type: ignore[misc]
     try:
         with lucid.no_grad():
             for _ in range(3):
                 model(x)
     finally:
-        replay._Recorder = original  # type: ignore[misc]
+        replay.Recorder = original  # type: ignore[misc]
     found = next(iter(replay.plans_of(model).values()), None)
     if not isinstance(found, replay.Plan):
         raise RuntimeError(f"expected a planned model, got {found!r} (LUCID_REPLAY should be 1)")
@@ -137,7 +137,8 @@ def plan(model: lucid.nn.Module, x: lucid.Tensor) -> tuple[list[Call], replay.Pl
 def _timed_replay() -> Any:
     from numba import njit
 
-    from lucid.kernels.compiled.replay import _replay
+    from lucid.kernels.compiled.replay import _run_jobs
+    from lucid.kernels.compiled.thread_pool import AWAKE, atomic_exchange
 
     clock = ctypes.CDLL(None).clock_gettime
     clock.argtypes = (ctypes.c_int, ctypes.c_void_p)
@@ -146,10 +147,12 @@ def _timed_replay() -> Any:
     @njit
     def run(slot: int, jobs: Any, words: Any, most: int, times: Any) -> None:
         """Replay, and read seconds and nanoseconds before, between and after the launches."""
+        atomic_exchange(slot + AWAKE, most)
         clock(monotonic, times[0].ctypes.data)
         for i in range(len(jobs)):
-            _replay(slot, jobs[i : i + 1], words, most)
+            _run_jobs(slot, jobs[i : i + 1], words, most)
             clock(monotonic, times[i + 1].ctypes.data)
+        atomic_exchange(slot + AWAKE, 0)
 
     return run
 
@@ -159,8 +162,8 @@ def launch_seconds(plan: replay.Plan, x: Any, patience: float) -> list[float]:
     from lucid.kernels.compiled import thread_pool
 
     image = replay._readable(x)
-    kept = image, plan.run(image)  # the launches read and write this memory
-    jobs, words = plan._launches._final
+    blocks = plan.allocate(plan.size)
+    jobs, words = plan.launches.bind(*plan.addresses(image, blocks))
     pool, most = thread_pool.current_pool(), int(jobs[:, 3].max(initial=0))
     times = np.zeros((len(jobs) + 1, 2), np.int64)
     found: list[Any] = []
@@ -169,7 +172,7 @@ def launch_seconds(plan: replay.Plan, x: Any, patience: float) -> list[float]:
         while time.perf_counter() < end or len(found) < _WARM_UP + 5:
             _timed_replay()(pool.slot, jobs, words, pool.wake(most), times)
             found.append(np.diff(times[:, 0] + times[:, 1] * 1e-9))
-    del kept
+    del image, blocks  # the launches read and write this memory
     return [float(median) for median in np.median(found[_WARM_UP:], axis=0)]
 
 

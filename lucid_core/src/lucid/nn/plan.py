@@ -154,6 +154,8 @@ class Plan:
 
     Attributes
     ----------
+    launches : lucid.kernels.compiled.replay.LaunchList
+        The launches.
     many : bool
         Whether the prediction is a list.
     size : int
@@ -161,8 +163,8 @@ class Plan:
     """
 
     def __init__(self, recorder: Recorder, outputs: list[Array], many: bool) -> None:
-        self._launches = recorder.launches
-        self._launches.close()
+        self.launches = recorder.launches
+        self.launches.close()
         self._outputs = []
         for y in outputs:
             source, offset = cast(tuple[int, int], recorder.locate(y))
@@ -178,7 +180,7 @@ class Plan:
         self.many = many
 
     def __len__(self) -> int:
-        return len(self._launches)
+        return len(self.launches)
 
     def run(self, x: Array, size: int, fill: float | None = None) -> list[Array]:
         """Return the outputs for a channels-last input.
@@ -191,17 +193,22 @@ class Plan:
         fill : float, optional
             Value that the memory is filled with.
         """
-        blocks = [memory.empty((n // _FLOAT32.itemsize,), _FLOAT32) for n in (size, *self._sizes)]
+        blocks = self.allocate(size)
         if fill is not None:
             for block in blocks:
                 block.fill(fill)
-        addresses = np.array([x.ctypes.data, *(block.ctypes.data for block in blocks)], np.int64)
-        self._launches.replay(self._positions, addresses[self._bases] + self._offsets)
+        self.launches.replay(*self.addresses(x, blocks))
         return [
             np.ndarray(y.shape, _FLOAT32, block, y.offset, y.strides)
             for y, block in zip(self._outputs, blocks[1:], strict=True)
         ]
 
-    @property
-    def _sizes(self) -> list[int]:
-        return [y.size for y in self._outputs]
+    def allocate(self, size: int) -> list[Array]:
+        """Allocate memory and outputs of a replay."""
+        sizes = size, *(y.size for y in self._outputs)
+        return [memory.empty((n // _FLOAT32.itemsize,), _FLOAT32) for n in sizes]
+
+    def addresses(self, x: Array, blocks: list[Array]) -> tuple[Array, Array]:
+        """Return positions and addresses of the arrays of all launches."""
+        bases = np.array([x.ctypes.data, *(block.ctypes.data for block in blocks)], np.int64)
+        return self._positions, bases[self._bases] + self._offsets

@@ -99,15 +99,20 @@ class LaunchList:
         self._final = jobs, np.concatenate([np.empty(0, np.int64), *self._words])
         self._words = []
 
+    def bind(self, positions: Array, addresses: Array) -> tuple[Array, Array]:
+        """Return jobs and words with these addresses at these positions; see :meth:`add`."""
+        assert self._final is not None
+        jobs, words = self._final
+        words = words.copy()
+        words[positions] = addresses
+        return jobs, words
+
     def replay(self, positions: Array, addresses: Array) -> None:
         """Run the launches with these addresses at these positions; see :meth:`add`.
 
         Several threads may call it at once.  Raises MemoryError if a launch failed.
         """
-        assert self._final is not None
-        jobs, words = self._final
-        words = words.copy()
-        words[positions] = addresses
+        jobs, words = self.bind(positions, addresses)
         pool = thread_pool.current_pool()
         if pool.lock.acquire(blocking=False):
             try:
