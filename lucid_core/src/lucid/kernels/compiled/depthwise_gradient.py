@@ -152,8 +152,8 @@ def _weight_gradient(
     _, kh, kw, padded = parts.shape
     pixel = channels * 4
     for item in range(start, stop):
-        sums = parts[item]
-        sums[:] = 0
+        sums = parts.ctypes.data + item * kh * kw * padded * 4
+        parts[item] = 0
         first_row, end = images * out_h * item // len(parts), images * out_h * (item + 1)
         for row in range(first_row, end // len(parts)):
             n, oy = row // out_h, row % out_h
@@ -175,7 +175,7 @@ def _weight_gradient(
                             image + (i * dilation[0] * width + u0 * stride[1] + ix) * pixel + shift,
                             dilation[0] * width * pixel, stride[1] * pixel,
                             g.ctypes.data + (row * out_w + u0) * pixel + shift, pixel, u1 - u0,
-                            sums[i, j, v:].ctypes.data, sums.strides[0],
+                            sums + ((i * kw + j) * padded + v) * 4, kw * padded * 4,
                         )  # fmt: skip
 
 

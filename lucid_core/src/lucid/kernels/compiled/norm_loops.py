@@ -1,4 +1,8 @@
-"""Loops of batch normalization over (M, C) rows; see :mod:`.norm`."""
+"""Loops of batch normalization over (M, C) rows; see :mod:`.norm`.
+
+They index the arrays of all threads element by element: a slice would count a reference to their
+memory, and threads that count the same references wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,15 @@ def _fold(total: Array, other: Array, sums: Array) -> None:
         sums[1, c] += other[c]
     total[:] = 0
     other[:] = 0
+
+
+@routine
+def _store(sums: Array, partial: Array, i: int) -> None:
+    """Store the float64 sums as partial sum ``i``, and reset them."""
+    for k in range(2):
+        for c in range(sums.shape[1]):
+            partial[i, k, c] = sums[k, c]
+    sums[:] = 0
 
 
 @routine
@@ -97,12 +110,13 @@ def moments(start: int, stop: int, x: Array, pivot: Array, partial: Array) -> No
     """Sum ``x - pivot`` and its square; item = one partial sum."""
     rows, channels = x.shape
     total, square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+    sums = np.zeros((2, channels))
     for i in range(start, stop):
-        partial[i] = 0
         end = rows * (i + 1) // len(partial)
         for first in range(rows * i // len(partial), end, _RUN_ROWS):
             _add_moments(first, min(first + _RUN_ROWS, end), x, pivot, total, square)
-            _fold(total, square, partial[i])
+            _fold(total, square, sums)
+        _store(sums, partial, i)
 
 
 @kernel
@@ -113,49 +127,64 @@ def apply(
     """Compute ``act((x - center) * scale + shift + residual)``; item = one row."""
     channels = x.shape[1]
     zero = y.dtype.type(0)  # a plain 0 would promote to float64
+    v = np.empty(channels, y.dtype)
     for r in range(start, stop):
         # "0 if v < 0", not "v if v > 0": NaN must propagate
         if code == RELU and with_residual:
             for c in range(channels):
-                v = (x[r, c] - center[c]) * scale[c] + shift[c] + residual[r, c]
-                y[r, c] = zero if v < 0 else v
+                t = (x[r, c] - center[c]) * scale[c] + shift[c] + residual[r, c]
+                y[r, c] = zero if t < 0 else t
         elif code == RELU:
             for c in range(channels):
-                v = (x[r, c] - center[c]) * scale[c] + shift[c]
-                y[r, c] = zero if v < 0 else v
-        elif with_residual:
+                t = (x[r, c] - center[c]) * scale[c] + shift[c]
+                y[r, c] = zero if t < 0 else t
+        elif code == 0 and with_residual:
             for c in range(channels):
                 y[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c] + residual[r, c]
-        else:
+        elif code == 0:
             for c in range(channels):
                 y[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c]
-        if code > RELU:
-            apply_activation(y[r], code)
+        else:
+            for c in range(channels):
+                v[c] = (x[r, c] - center[c]) * scale[c] + shift[c]
+            if with_residual:
+                for c in range(channels):
+                    v[c] += residual[r, c]
+            apply_activation(v, code)
+            for c in range(channels):
+                y[r, c] = v[c]
 
 
 @routine
-def _add_activated_products(
-    first: int, last: int, g: Array, x: Array, residual: Array, mean: Array, scale: Array,
-    shift: Array, code: int, with_residual: bool, inner: Array, derivative: Array, total: Array,
-    product: Array,
+def _add_kept_products(
+    first: int, last: int, g: Array, x: Array, y: Array, mean: Array, scale: Array, shift: Array,
+    code: int, with_residual: bool, inner: Array, d: Array, total: Array, product: Array,
 ) -> None:  # fmt: skip
-    """As `_add_products` with ``g`` times the activation's derivative, written to ``inner``.
+    """As `_add_products` with the gradient of the activation's input, written to ``inner``.
 
-    The input of the activation is recomputed and rounds as in `apply`; ``inner`` may be ``g``.
+    Except for ReLU, the input is recomputed and rounds as in `apply`.  ``inner`` may be ``g``.
     """
+    # Loops over few arrays, since compilers give up if too many pairs of arrays may overlap.
     channels = x.shape[1]
+    zero = g.dtype.type(0)
     for r in range(first, last):
-        for c in range(channels):
-            derivative[c] = (x[r, c] - mean[c]) * scale[c] + shift[c]
-        if with_residual:
+        if code == RELU:
             for c in range(channels):
-                derivative[c] += residual[r, c]
-        apply_derivative(derivative, code)
+                d[c] = zero if y[r, c] <= 0 else g[r, c]
+        else:
+            for c in range(channels):
+                d[c] = (x[r, c] - mean[c]) * scale[c] + shift[c]
+            if with_residual:
+                for c in range(channels):
+                    d[c] += y[r, c]
+            apply_derivative(d, code)
+            for c in range(channels):
+                d[c] *= g[r, c]
         for c in range(channels):
-            d = derivative[c] * g[r, c]
-            inner[r, c] = d
-            total[c] += d
-            product[c] += d * (x[r, c] - mean[c])
+            inner[r, c] = d[c]
+        for c in range(channels):
+            total[c] += d[c]
+            product[c] += d[c] * (x[r, c] - mean[c])
 
 
 @kernel
@@ -170,40 +199,25 @@ def norm_sums(
     ``y`` is the output for ReLU after a residual, and the residual for other activations.
     """
     rows, channels = x.shape
-    zero = g.dtype.type(0)
-    keep = code == RELU and with_residual
-    derivative = np.zeros(channels, x.dtype)
+    keep = code > RELU or (code == RELU and with_residual)
     inner = g if donate else masked
+    d, sums = np.zeros(channels, x.dtype), np.zeros((2, channels))
     total, product = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
     for i in range(start, stop):
-        partial[i] = 0
         end = rows * (i + 1) // len(partial)
         for first in range(rows * i // len(partial), end, _RUN_ROWS):
             last = min(first + _RUN_ROWS, end)
-            if code > RELU:
-                _add_activated_products(
-                    first, last, g, x, y, mean, scale, shift, code, with_residual, inner,
-                    derivative, total, product,
+            if keep:
+                _add_kept_products(
+                    first, last, g, x, y, mean, scale, shift, code, with_residual, inner, d, total,
+                    product,
                 )  # fmt: skip
-            elif keep and donate:
-                for r in range(first, last):
-                    for c in range(channels):
-                        d = zero if y[r, c] <= 0 else g[r, c]
-                        g[r, c] = d
-                        total[c] += d
-                        product[c] += d * (x[r, c] - mean[c])
-            elif keep:
-                for r in range(first, last):
-                    for c in range(channels):
-                        d = zero if y[r, c] <= 0 else g[r, c]
-                        masked[r, c] = d
-                        total[c] += d
-                        product[c] += d * (x[r, c] - mean[c])
             elif code == RELU:
                 _add_masked_products(first, last, g, x, mean, scale, shift, total, product)
             else:
                 _add_products(first, last, g, x, mean, total, product)
-            _fold(total, product, partial[i])
+            _fold(total, product, sums)
+        _store(sums, partial, i)
 
 
 @kernel

@@ -53,7 +53,7 @@ def _pack_outputs(g: Array, first: int, last: int, o0: int, o1: int, packed: Arr
         for o in range(o0, o1, MR):
             target = packed[(o - o0) // MR, row - first]
             if o + MR <= o1:
-                source = g[row, 0].ctypes.data + o * 4
+                source = g.ctypes.data + (row * columns * outputs + o) * 4
                 copy_runs(MR, target.ctypes.data, source, columns, MR * 4, outputs * 4)
             else:
                 for u in range(columns):
