@@ -199,3 +199,12 @@ def test_empty_batch():
     assert F.group_norm(np.zeros((0, 4, 3, 3)), 2).shape == (0, 4, 3, 3)
     assert F.layer_norm(np.zeros((0, 4)), 4).shape == (0, 4)
     assert F.batch_norm(np.zeros((0, 4, 3, 3)), np.zeros(4), np.ones(4)).shape == (0, 4, 3, 3)
+
+
+def test_layer_norm_over_channels_keeps_channels_last():
+    x = np.random.default_rng(0).standard_normal((2, 8, 3, 4))
+    image = kernels.channels_last(x)
+    y = F.layer_norm(Tensor(image).permute(0, 2, 3, 1), 8).permute(0, 3, 1, 2)
+    assert kernels.is_channels_last(y.numpy())
+    expected = (image - image.mean(axis=1, keepdims=True)) / image.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(y.numpy(), expected, atol=1e-3)

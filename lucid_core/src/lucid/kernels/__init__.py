@@ -53,6 +53,8 @@ __all__ = [
     "gemm",
     "get_num_threads",
     "is_channels_last",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "matmul",
     "max_pool2d",
@@ -183,6 +185,8 @@ avg_pool2d = Kernel("pool", "avg_pool2d", data=(0,))
 avg_pool2d_backward = Kernel("pool", "avg_pool2d_backward")
 batch_norm = Kernel("norm", "batch_norm")
 batch_norm_backward = Kernel("norm", "batch_norm_backward")
+layer_norm = Kernel("layer_norm", "layer_norm", data=(0,))
+layer_norm_backward = Kernel("layer_norm", "layer_norm_backward")
 affine_act = Kernel("norm", "affine_act")
 affine_act_backward = Kernel("norm", "affine_act_backward")
 resize_nearest = Kernel("resize", "resize_nearest")

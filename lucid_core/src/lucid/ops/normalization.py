@@ -311,8 +311,24 @@ def layer_norm(
         raise ValueError(f"layer_norm expected an input of shape (..., *{shape}), got {a.shape}")
     for name, v in (("weight", weight), ("bias", bias)):
         _check_vector("layer_norm", name, v, shape)
-    axes = tuple(range(a.ndim - len(shape), a.ndim))
-    return _normalize(x, a, weight, bias, eps, _Layout(lambda v: v, lambda v: v, axes, shape))
+    a = save_for_backward(a, x, weight, bias)
+    rows = a.reshape(math.prod(a.shape[: a.ndim - len(shape)]), math.prod(shape))
+    w, b = (
+        None if v is None else array_of(v).astype(a.dtype, copy=False).reshape(-1)
+        for v in (weight, bias)
+    )
+    if w is not None:
+        w = save_for_backward(w, weight, x)
+    value, mean, inverse_std = kernels.layer_norm(rows, w, b, eps)
+    full = a.shape
+
+    def vjp(g: Array) -> list[Array]:
+        gx, gweight, gbias = kernels.layer_norm_backward(
+            g.reshape(rows.shape), rows, w, mean, inverse_std
+        )
+        return [gx.reshape(full), gweight.reshape(shape), gbias.reshape(shape)]
+
+    return record_joint(value.reshape(full), (x, weight, bias), vjp)
 
 
 class _Layout(NamedTuple):

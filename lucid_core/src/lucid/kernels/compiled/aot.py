@@ -19,6 +19,7 @@ from lucid.kernels.compiled import (
     elementwise,
     focal_loss,
     gemm,
+    layer_norm,
     linear,
     matmul,
     nms,
@@ -131,6 +132,9 @@ def _norms(dtype: Type) -> None:
     x, ones = _image(dtype), np.ones(3, dtype)
     y, mean, _, inverse_std, affine = norm.batch_norm(x, ones, ones, 1e-5, x, "relu")
     norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, affine, "relu", True)
+    rows = np.ones((2, 3), dtype)
+    _, mean, inverse_std = layer_norm.layer_norm(rows, ones, ones, 1e-5)
+    layer_norm.layer_norm_backward(rows, rows, ones, mean, inverse_std)
     norm.affine_act_backward(x, x, norm.affine_act(x, ones, ones, x, "relu"), ones, True, True)
 
 
