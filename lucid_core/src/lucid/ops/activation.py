@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,22 +84,9 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     ----------
     Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016, section 2.
     """
-    a = floating(x)
-    if approximate == "none":
-        below = 0.5 * (1 + kernels.erf(a * math.sqrt(0.5)))
-        density = math.sqrt(0.5 / math.pi)
-        return record(a * below, (x, lambda g: g * (below + a * (density * np.exp(-0.5 * a * a)))))
-    if approximate != "tanh":
+    if approximate not in ("none", "tanh"):
         raise ValueError(f"expected approximate='none' or 'tanh', got {approximate!r}")
-    scale = math.sqrt(2 / math.pi)
-    t = np.tanh(scale * (a + 0.044715 * a * a * a))
-
-    def vjp(g: Array) -> Array:
-        inner = scale * (1 + 3 * 0.044715 * a * a)
-        slope: Array = 0.5 * (1 + t) + 0.5 * a * (1 - t * t) * inner
-        return g * slope
-
-    return record(0.5 * a * (1 + t), (x, vjp))
+    return _elementwise(x, "gelu" if approximate == "none" else "gelu_tanh")
 
 
 def check_activation(owner: str, name: str | None, argument: str = "activation") -> None:

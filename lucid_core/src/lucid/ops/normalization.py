@@ -58,8 +58,9 @@ def batch_norm(
         Added to the variance.
     residual : array-like, optional
         Added before the activation, shape of ``x``.
-    activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
-        Activation; default none.
+    activation : str, optional
+        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "gelu" or "gelu_tanh";
+        default none.
     process_group : ProcessGroup, optional
         Processes over which to synchronize the statistics in training.
 
@@ -170,8 +171,9 @@ def affine_act(
         Shape (C,).
     residual : array-like, optional
         Added before the activation, shape of ``x``.
-    activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
-        Activation; default none.
+    activation : str, optional
+        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "gelu" or "gelu_tanh";
+        default none.
 
     Returns
     -------

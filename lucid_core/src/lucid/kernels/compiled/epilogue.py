@@ -13,17 +13,23 @@ from llvmlite import ir
 
 from lucid.kernels.compiled.activation import (
     CLIP,
+    GELU,
+    GELU_TANH,
     HARDSIGMOID,
     HARDSWISH,
     OTHERS,
     RELU,
     SIGMOID,
     SILU,
+    TAIL,
+    TAIL_STEP,
+    TANH_CUBE,
+    TANH_SCALE,
 )
+from lucid.kernels.compiled.exp import emit_exp
 from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
-    VECTOR,
     VL,
     apply_if,
     constant,
@@ -35,18 +41,7 @@ from lucid.kernels.compiled.vector_ir import (
     store_vector,
 )
 
-__all__ = ["emit_activation", "emit_exp"]
-
-_BITS = ir.VectorType(ir.IntType(32), VL)
-# exp(r) = 1 + r + r^2 * polynomial(r) for |r| <= log(2) / 2: Taylor coefficients, highest power
-# first; the remainder r^8 / 8! is below the precision of float32.
-_TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2)
-# log(2), split so that multiples of the first part are exact (Cody and Waite).
-_LOG2_HIGH, _LOG2_LOW = 0.693359375, -2.12194440054690583e-4
-# Added to a small number, rounds it to an integer in the lowest bits.
-_ROUND = 1.5 * 2**23
-# exp of smaller arguments is flushed to 0.
-_MIN_EXPONENT = -86.0
+__all__ = ["emit_activation"]
 
 
 def emit_activation(b: Any, flags: Any, values: list[Any]) -> list[Any]:
@@ -136,27 +131,30 @@ def _silu(b: Any, x: Any) -> Any:
     return b.fmul(x, _sigmoid(b, x))
 
 
-def emit_exp(b: Any, x: Any) -> Any:
-    """Compute exp(x) for x <= 0 as 2^n * exp(r), with x = n log(2) + r."""
-    tiny = b.fcmp_ordered("<", x, splat(_MIN_EXPONENT))
-    x = b.select(tiny, splat(_MIN_EXPONENT), x)
-    shifted = multiply_add(b, x, splat(1.4426950408889634), splat(_ROUND))
-    n = b.fsub(shifted, splat(_ROUND))
-    r = multiply_add(b, n, splat(-_LOG2_HIGH), x)
-    r = multiply_add(b, n, splat(-_LOG2_LOW), r)
-    series = splat(_TAYLOR[0])
-    for coefficient in _TAYLOR[1:]:
-        series = multiply_add(b, series, r, splat(coefficient))
-    value = b.fadd(multiply_add(b, b.fmul(r, r), series, r), splat(1))
-    # Add n to the exponent bits; NaN is restored below.
-    exponent = b.shl(b.bitcast(shifted, _BITS), ir.Constant(_BITS, [23] * VL))
-    scaled = b.bitcast(b.add(b.bitcast(value, _BITS), exponent), VECTOR)
-    scaled = b.select(b.fcmp_unordered("uno", x, x), x, scaled)
-    return b.select(tiny, splat(0), scaled)
+def _gelu(b: Any, x: Any) -> Any:
+    """Compute ``x * Phi(x)`` by the tail of the normal distribution; see `TAIL`."""
+    one = splat(1)
+    negative = b.fcmp_ordered("<", x, splat(0))
+    size = b.select(negative, b.fsub(splat(0), x), x)
+    t = b.fdiv(one, multiply_add(b, size, splat(TAIL_STEP), one))
+    series = splat(TAIL[0])
+    for coefficient in TAIL[1:]:
+        series = multiply_add(b, series, t, splat(coefficient))
+    density = emit_exp(b, b.fmul(b.fmul(x, x), splat(-0.5)))
+    tail = b.fmul(b.fmul(series, t), density)
+    return b.fmul(x, b.select(negative, tail, b.fsub(one, tail)))
+
+
+def _gelu_tanh(b: Any, x: Any) -> Any:
+    """Compute ``x * sigmoid(2 u)``, which is ``x * (1 + tanh(u)) / 2``."""
+    slope = multiply_add(b, b.fmul(x, x), splat(TANH_SCALE * TANH_CUBE), splat(TANH_SCALE))
+    return b.fmul(x, _sigmoid(b, b.fmul(x, slope)))
 
 
 _EMITTED: dict[int, Callable[[Any, Any], Any]] = {
     HARDSIGMOID: _hardsigmoid,
     SIGMOID: _sigmoid,
     SILU: _silu,
+    GELU: _gelu,
+    GELU_TANH: _gelu_tanh,
 }

@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from lucid.kernels.compiled.epilogue import emit_exp
+from lucid.kernels.compiled.exp import emit_exp
 from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,

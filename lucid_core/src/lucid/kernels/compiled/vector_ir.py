@@ -102,14 +102,14 @@ def broadcast(b: Any, value: Any) -> Any:
 
 
 def multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
-    """Compute ``x * y + z`` of vectors, fused if the processor can.
+    """Compute ``x * y + z`` of vectors or numbers, fused if the processor can.
 
     LLVM's ``fma`` is always fused, but calls a function per element without the instruction.
     """
-    name = f"llvm.fmuladd.v{VL}f32"
+    name = f"llvm.fmuladd.v{VL}f32" if x.type == VECTOR else "llvm.fmuladd.f32"
     function = b.module.globals.get(name)
     if function is None:
-        function = ir.Function(b.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
+        function = ir.Function(b.module, ir.FunctionType(x.type, [x.type] * 3), name)
     return b.call(function, [x, y, z])
 
 

@@ -1,16 +1,19 @@
 """Registry of elementwise activations that kernels can fuse.
 
-Each name is also a function of :mod:`lucid.nn.functional`.
+Each name is also a function of :mod:`lucid.nn.functional`; ``gelu_tanh`` is ``gelu`` with
+``approximate="tanh"``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from lucid.kernels.layout import Array
+from lucid.kernels.reference.elementwise import erf
 
 
 class Activation(NamedTuple):
@@ -52,6 +55,34 @@ def _silu_derivative(x: Array) -> Array:
     return derivative
 
 
+def _normal_cdf(x: Array) -> Array:
+    """Return the cumulative distribution function of the standard normal distribution."""
+    value: Array = x.dtype.type(0.5) * (1 + erf(x * x.dtype.type(math.sqrt(0.5))))
+    return value
+
+
+def _gelu_derivative(x: Array) -> Array:
+    density = x.dtype.type(1 / math.sqrt(2 * math.pi)) * np.exp(x.dtype.type(-0.5) * x * x)
+    derivative: Array = _normal_cdf(x) + x * density
+    return derivative
+
+
+# GELU by tanh is x * logistic(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3).
+_SCALE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+def _gelu_tanh(x: Array) -> Array:
+    value: Array = x * logistic(x.dtype.type(_SCALE) * (x + x.dtype.type(_CUBE) * x * x * x))
+    return value
+
+
+def _gelu_tanh_derivative(x: Array) -> Array:
+    s = logistic(x.dtype.type(_SCALE) * (x + x.dtype.type(_CUBE) * x * x * x))
+    slope = x.dtype.type(_SCALE) * (1 + x.dtype.type(3 * _CUBE) * x * x)
+    derivative: Array = s + x * s * (1 - s) * slope
+    return derivative
+
+
 def _indicator(x: Array, low: int, high: int, inside: float) -> Array:
     """Return ``inside`` strictly between ``low`` and ``high``, 0 elsewhere and for NaN."""
     kept = (x > low) & (x < high)
@@ -74,6 +105,8 @@ ACTIVATIONS = {
     ),
     "sigmoid": Activation(logistic, _sigmoid_derivative),
     "silu": Activation(lambda x: x * logistic(x), _silu_derivative),
+    "gelu": Activation(lambda x: x * _normal_cdf(x), _gelu_derivative),
+    "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_derivative),
 }
 
 

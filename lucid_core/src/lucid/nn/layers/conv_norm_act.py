@@ -44,8 +44,9 @@ class ConvNormAct(Foldable):
         Added to the variance for numerical stability.
     norm_momentum : float or None, default 0.1
         Momentum of :class:`BatchNorm2d`.
-    activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", None}
-        Activation after the residual addition.
+    activation : str or None
+        Activation after the residual addition: "relu", "relu6", "hardsigmoid", "hardswish",
+        "sigmoid", "silu", "gelu" or "gelu_tanh".
 
     Attributes
     ----------
