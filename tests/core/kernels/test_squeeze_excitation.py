@@ -33,6 +33,22 @@ class TestByHand:
         x = np.float32([[[[1, 2], [3, 6]], [[0, 0], [0, 1]]]])
         np.testing.assert_array_equal(getattr(kernels.channel_means, form)(x), [[3, 0.25]])
 
+    def test_channel_means_backward(self, form):
+        backward = getattr(kernels.channel_means_backward, form)
+        g, onto = np.float32([[4, 8]]), np.float32([[[[1, 2], [3, 4]], [[5, 6], [7, 8]]]])
+        gx = backward(g, (1, 2, 2, 2))
+        np.testing.assert_array_equal(gx, np.broadcast_to([[[[1]], [[2]]]], (1, 2, 2, 2)))
+        np.testing.assert_array_equal(backward(g, (1, 2, 2, 2), onto), onto + gx)
+
+    def test_scale_channels(self, form):
+        x, factors = np.float32([[[[1, 3]], [[2, 4]]]]), np.float32([[10, -1]])
+        y = getattr(kernels.scale_channels, form)(x, factors)
+        np.testing.assert_array_equal(y, [[[[10, 30]], [[-2, -4]]]])
+        g = np.float32([[[[1, 2]], [[3, 4]]]])
+        gx, gfactors = getattr(kernels.scale_channels_backward, form)(g, x, factors)
+        np.testing.assert_array_equal(gx, [[[[10, 20]], [[-3, -4]]]])
+        np.testing.assert_array_equal(gfactors, [[7, 22]])
+
     def test_squeeze_excitation(self, form):
         x = np.float32([[[[1, 3]], [[2, 4]]]])  # means 2 and 3
         first = (np.float32([[1, 1], [1, -1]]), np.float32([0, 0.5]), "relu")  # 5, 0
@@ -54,6 +70,31 @@ def test_compiled_means_match_reference(shape, double):
     y = kernels.channel_means.compiled(x)
     assert (y.shape, y.dtype) == (shape[:2], dtype)
     np.testing.assert_allclose(y, kernels.channel_means.reference(x), atol=tolerance)
+
+
+@settings(max_examples=80, deadline=None)
+@given(shape=images, double=st.booleans(), accumulates=st.booleans())
+def test_compiled_gradients_match_reference(shape, double, accumulates):
+    dtype, tolerance = (np.float64, 1e-12) if double else (np.float32, 1e-5)
+    x, g = draw(*shape).astype(dtype), draw(*shape).astype(dtype)
+    factors = draw(*shape[:2]).astype(dtype)
+    onto = draw(*shape).astype(dtype) if accumulates else None
+    before = None if onto is None else onto.copy()
+    scale = max(1, shape[2] * shape[3]) ** 0.5
+    for kernel, arguments in (
+        (kernels.scale_channels, (x, factors)),
+        (kernels.scale_channels_backward, (g, x, factors)),
+        (kernels.channel_means_backward, (factors, shape, onto)),
+    ):
+        results, expected = kernel.compiled(*arguments), kernel.reference(*arguments)
+        if not isinstance(results, tuple):
+            results, expected = (results,), (expected,)
+        for result, exact in zip(results, expected, strict=True):
+            assert (result.shape, result.dtype) == (exact.shape, dtype)
+            np.testing.assert_allclose(result, exact, rtol=tolerance, atol=tolerance * scale)
+        assert kernels.is_channels_last(results[0])
+    if onto is not None:
+        np.testing.assert_array_equal(onto, before)
 
 
 @settings(max_examples=80, deadline=None)
@@ -95,6 +136,13 @@ def test_foreign_layouts(foreign):
     np.testing.assert_allclose(y, expected, atol=1e-5)
     means = kernels.channel_means.compiled(foreign(x))
     np.testing.assert_allclose(means, kernels.channel_means.reference(x), atol=1e-6)
+    gx = kernels.channel_means_backward.compiled(foreign(means), x.shape, foreign(x))
+    expected = kernels.channel_means_backward.reference(means, x.shape, x)
+    np.testing.assert_allclose(gx, expected, atol=1e-6)
+    gradients = kernels.scale_channels_backward.compiled(foreign(x), foreign(x), foreign(means))
+    expected = kernels.scale_channels_backward.reference(x, x, means)
+    for result, exact in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(result, exact, atol=1e-5)
 
 
 def test_parameters_of_another_dtype():
@@ -134,5 +182,6 @@ def test_threads_do_not_change_results(assert_thread_invariant):
         lambda: [
             kernels.channel_means.compiled(x),
             kernels.squeeze_excitation.compiled(x, *parameters),
+            *kernels.scale_channels_backward.compiled(x, x, np.ones((3, 200), np.float32)),
         ]
     )

@@ -66,6 +66,8 @@ TWO_OPERANDS = [
         _op(name, floats(N, 1, 2), floats(4, 1), two=True)
         for name in ("add", "subtract", "multiply", "maximum", "minimum")
     ),
+    # One channel, since images of any are then channels-last.
+    _op("multiply by factors of channels", floats(N, 1, 2, 4), floats(N, 1, 1, 1), two=True),
     *(
         _op(name, floats(N, 1, 2), floats(4, 1, low=1, high=2), two=True)
         for name in ("divide", "floor_divide", "remainder")

@@ -83,6 +83,7 @@ FUNCTIONS = [
     _function("conv_transpose2d in groups", floats(N, 4, 3, 4), floats(4, 1, 2, 2),
               options={"groups": 2, "dilation": 2}),
     _function("adaptive_avg_pool2d", _image(), then=((2, None),)),
+    _function("adaptive_avg_pool2d to one pixel", _image(), then=(1,)),
     _function("avg_pool2d", _image(), then=((2, 3), 2, 1, True, False)),
     _function("avg_pool2d with a divisor", _image(), then=(2,), options={"divisor_override": 3}),
     _function("avg_pool2d of no channels", _image(channels=N), then=(2,)),

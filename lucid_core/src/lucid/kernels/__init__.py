@@ -44,6 +44,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "channel_means",
+    "channel_means_backward",
     "channels_last",
     "compiled_in_use",
     "conv2d",
@@ -71,6 +72,8 @@ __all__ = [
     "roi_align",
     "roi_align_backward",
     "scale",
+    "scale_channels",
+    "scale_channels_backward",
     "set_num_threads",
     "sgd",
     "sigmoid_focal_loss",
@@ -198,6 +201,9 @@ roi_align_backward = Kernel("roi_align", "roi_align_backward")
 nms = Kernel("nms", "nms")
 linear = Kernel("linear", "linear", data=(0,))
 channel_means = Kernel("squeeze_excitation", "channel_means", data=(0,))
+channel_means_backward = Kernel("squeeze_excitation", "channel_means_backward")
+scale_channels = Kernel("squeeze_excitation", "scale_channels")
+scale_channels_backward = Kernel("squeeze_excitation", "scale_channels_backward")
 squeeze_excitation = Kernel("squeeze_excitation", "squeeze_excitation", data=(0,))
 matmul = Kernel("matmul", "matmul")
 attention = Kernel("attention", "attention")

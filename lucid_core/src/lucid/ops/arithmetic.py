@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd import ArrayLike, array_of, record, unbroadcast
+from lucid.autograd import ArrayLike, array_of, record, record_joint, unbroadcast
+from lucid.autograd.primitive import needs_grad
+from lucid.autograd.variable import Array
 from lucid.ops.docstrings import FLOAT, binary, unary
 from lucid.ops.operands import floating, operands
 
@@ -50,11 +52,29 @@ def multiply(x: ArrayLike, y: ArrayLike) -> Tensor:
     """Elementwise product, ``x * y``."""
     a, b = operands(x, y)
     sa, sb = a.shape, b.shape
+    if sb == (*sa[:2], 1, 1) and _trains_factors(x, a, y):
+        return _scale_channels(x, a, y, b[:, :, 0, 0])
     return record(
         a * b,
         (x, lambda g: unbroadcast(g * b, sa)),
         (y, lambda g: unbroadcast(g * a, sb)),
     )
+
+
+def _trains_factors(x: ArrayLike, a: Array, y: ArrayLike) -> bool:
+    """Whether kernels compute this product of images and factors of channels."""
+    both = needs_grad(x) and needs_grad(y)
+    return both and a.ndim == 4 and a.dtype.kind == "f" and kernels.is_channels_last(a)
+
+
+def _scale_channels(x: ArrayLike, a: Array, y: ArrayLike, factors: Array) -> Tensor:
+    """Scale each channel of images, as squeeze-and-excitation does; backward is one pass."""
+
+    def vjp(g: Array) -> list[Array]:
+        gx, gy = kernels.scale_channels_backward(g, a, factors)
+        return [gx, gy[:, :, None, None]]
+
+    return record_joint(kernels.scale_channels(a, factors), (x, y), vjp)
 
 
 @binary(

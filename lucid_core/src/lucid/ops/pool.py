@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd import ArrayLike, record
+from lucid.autograd import ArrayLike, record, record_joint
 from lucid.autograd.variable import Array
 from lucid.ops.operands import image_batch, pair
 
@@ -192,13 +192,21 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | 
     size = pair(filled, "output_size", 1)
     if 0 in a.shape[2:]:
         raise ValueError(f"adaptive_avg_pool2d expected a nonempty image, got shape {a.shape}")
+    if size == (1, 1):
+        return _global_avg_pool2d(x, a)
     rows = _averaging_matrix(a.shape[2], size[0], a.dtype)
     columns = _averaging_matrix(a.shape[3], size[1], a.dtype)
-    if size == (1, 1):
-        value = kernels.channel_means(a)[:, :, None, None]
-    else:
-        value = _separable(a, rows, columns)
-    return record(value, (x, lambda g: _separable(g, rows.T, columns.T)))
+    return record(_separable(a, rows, columns), (x, lambda g: _separable(g, rows.T, columns.T)))
+
+
+def _global_avg_pool2d(x: ArrayLike, a: Array) -> Tensor:
+    shape = a.shape
+
+    def vjp(g: Array, accumulate: Array | None = None) -> list[Array]:
+        return [kernels.channel_means_backward(g[:, :, 0, 0], shape, accumulate)]
+
+    value = kernels.channel_means(a)[:, :, None, None]
+    return record_joint(value, (x,), vjp, accumulate=True)
 
 
 def _averaging_matrix(length: int, bins: int, dtype: np.dtype[Any]) -> Array:

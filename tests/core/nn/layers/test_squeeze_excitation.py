@@ -41,6 +41,22 @@ def test_gradients():
     gradcheck(lambda x, *_: layer(x), [x, *layer.parameters()])
 
 
+def test_float32_gradients_equal_those_of_float64():
+    """Channels last, where kernels of their own scale the channels."""
+    images = np.random.default_rng(0).standard_normal((2, 5, 6, 20))
+    found = []
+    for dtype in ("float32", "float64"):
+        lucid.random.seed(0)
+        layer = nn.SqueezeExcitation(20, 4).to(dtype)
+        x = lucid.tensor(images.astype(dtype).transpose(0, 3, 1, 2), requires_grad=True)
+        y = layer(x)
+        (y * y).sum().backward()
+        found.append([leaf.grad.numpy() for leaf in (x, *layer.parameters())])
+    for single, double in zip(*found, strict=True):
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, double, atol=1e-5 * np.abs(double).max())
+
+
 def test_parameter_names_are_torchvisions():
     layer = nn.SqueezeExcitation(6, 3)
     shapes = {key: value.shape for key, value in layer.state_dict().items()}

@@ -126,6 +126,9 @@ def _pooling(dtype: Type) -> None:
     settings = (_THREE, _TWO, _ONE, False, True, None)
     pool.avg_pool2d_backward(pool.avg_pool2d(x, *settings), x.shape, *settings)
     squeeze_excitation.squeeze_excitation(x, (np.ones((3, 3), dtype), None, "relu"))
+    means = squeeze_excitation.channel_means(x)
+    squeeze_excitation.channel_means_backward(means, x.shape, x)
+    squeeze_excitation.scale_channels_backward(x, x, means)
 
 
 def _norms(dtype: Type) -> None:
