@@ -1,4 +1,4 @@
-"""Single layers with shapes of ResNet-50."""
+"""Single layers with shapes of ResNet-50, and attention of ViT-B/16."""
 
 from __future__ import annotations
 
@@ -61,4 +61,11 @@ LAYERS = {
         "MaxPool2d", (3, 2, 1), {}, (8, 64, 112, 112)
     ),
     "average pool, 2048, of 8 x 7 x 7": Layer("AdaptiveAvgPool2d", (1,), {}, (8, 2048, 7, 7)),
+}
+
+#: Queries, keys and values (N, heads, L, E), and whether gradients are computed.
+ATTENTION = {
+    f"attention of 12 heads, {count} x 197 x 64{suffix}": ((count, 12, 197, 64), trains)
+    for count in (1, 8)
+    for suffix, trains in (("", False), (", forward and backward", True))
 }

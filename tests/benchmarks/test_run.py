@@ -14,7 +14,7 @@ from classifiers import PREDICTIONS, TRAINING_STEPS
 from harness import measure
 from harness.cases import Case, load_cases
 from harness.processes import Worker, run_script
-from layers import LAYERS
+from layers import ATTENTION, LAYERS
 
 ENGINES = Path(__file__).parent / "engines"
 ENGINE = """
@@ -220,7 +220,12 @@ def test_mistake_in_the_cases_is_named(tmp_path: Path, text: str, message: str) 
         load_cases(path)
 
 
-TABLES = {"LAYERS": LAYERS, "PREDICTIONS": PREDICTIONS, "TRAINING_STEPS": TRAINING_STEPS}
+TABLES = {
+    "ATTENTION": ATTENTION,
+    "LAYERS": LAYERS,
+    "PREDICTIONS": PREDICTIONS,
+    "TRAINING_STEPS": TRAINING_STEPS,
+}
 
 
 def cases_of(engine: str) -> set[str]:

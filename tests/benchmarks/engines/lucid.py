@@ -22,7 +22,7 @@ from inputs import (
     regions,
     targets,
 )
-from layers import LAYERS, Layer
+from layers import ATTENTION, LAYERS, Layer
 from stopwatch import Stopwatch
 
 import lucid
@@ -149,6 +149,24 @@ def layer(description: Layer, folder: Path) -> Callable[[], Any]:
     return train if description.trains else predict
 
 
+def attention(shape: tuple[int, ...], trains: bool, folder: Path) -> Callable[[], Any]:
+    attend = lucid.nn.functional.scaled_dot_product_attention
+    inputs = [lucid.tensor(part, requires_grad=trains) for part in noise(3, *shape)]
+
+    def predict() -> Any:
+        with lucid.no_grad():
+            return attend(*inputs)
+
+    gradient = predict().numpy()
+
+    def train() -> None:
+        for leaf in inputs:
+            leaf.grad = None
+        attend(*inputs).backward(gradient)
+
+    return train if trains else predict
+
+
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     **{case: partial(classify, *given) for case, given in PREDICTIONS.items()},
     **{case: partial(train_classifier, *given) for case, given in TRAINING_STEPS.items()},
@@ -159,5 +177,6 @@ CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "Faster R-CNN R50-FPN training step, 2 x 3 x 512 x 512": train_detector,
     "RoIAlign of 1,000 regions": align_regions,
     "NMS of 10,000 boxes": suppress,
+    **{case: partial(attention, *given) for case, given in ATTENTION.items()},
     **{name: partial(layer, description) for name, description in LAYERS.items()},
 }

@@ -13,7 +13,7 @@ import torch
 from agreement import check_detections, check_logits
 from classifiers import PREDICTIONS, TRAINING_STEPS, torchvision_name
 from inputs import PREDICTION_SIZE, TRAINING_SIZE, noise, pictures, targets
-from layers import LAYERS, Layer
+from layers import ATTENTION, LAYERS, Layer
 from safetensors.torch import load_file
 from torch_detection import faster_rcnn, retinanet, torchvision, watch
 
@@ -132,6 +132,24 @@ def layer(description: Layer, folder: Path) -> Callable[[], Any]:
     return train if description.trains else predict
 
 
+def attention(shape: tuple[int, ...], trains: bool, folder: Path) -> Callable[[], Any]:
+    attend = torch.nn.functional.scaled_dot_product_attention
+    inputs = [torch.from_numpy(part).requires_grad_(trains) for part in noise(3, *shape)]
+
+    def predict() -> Any:
+        with torch.inference_mode():
+            return attend(*inputs)
+
+    gradient = predict().clone()
+
+    def train() -> None:
+        for leaf in inputs:
+            leaf.grad = None
+        attend(*inputs).backward(gradient)
+
+    return train if trains else predict
+
+
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     **{case: partial(classify, *given) for case, given in PREDICTIONS.items()},
     **{case: partial(train_classifier, *given) for case, given in TRAINING_STEPS.items()},
@@ -140,5 +158,6 @@ CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     ),
     "RetinaNet R50-FPN prediction, 800 x 800": partial(detect, "retinanet", ("nms",)),
     "Faster R-CNN R50-FPN training step, 2 x 3 x 512 x 512": train_detector,
+    **{case: partial(attention, *given) for case, given in ATTENTION.items()},
     **{name: partial(layer, description) for name, description in LAYERS.items()},
 }
