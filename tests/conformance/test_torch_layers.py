@@ -183,6 +183,11 @@ def flatten(rng: Rng) -> Drawn:
     return shape, (int(rng.integers(0, 2)), -1), {}
 
 
+def channel_shuffle(rng: Rng) -> Drawn:
+    groups, width, *sizes = (int(n) for n in rng.integers(1, 6, 5))
+    return (sizes[0], groups * width, *sizes[1:]), (groups,), {}
+
+
 def activation(*arguments: Any) -> Callable[[Rng], Drawn]:
     return lambda rng: (random_shape(rng), arguments, {})
 
@@ -191,6 +196,7 @@ LAYERS: dict[str, tuple[str, Callable[[Rng], Drawn]]] = {
     "AdaptiveAvgPool2d": ("AdaptiveAvgPool2d", adaptive_avg_pool),
     "AvgPool2d": ("AvgPool2d", avg_pool),
     "BatchNorm2d": ("BatchNorm2d", batch_norm),
+    "ChannelShuffle": ("ChannelShuffle", channel_shuffle),
     "Conv2d": ("Conv2d", conv2d),
     "Conv2d 3x3": ("Conv2d", winograd),
     "ConvTranspose2d": ("ConvTranspose2d", conv_transpose2d),

@@ -108,6 +108,8 @@ FUNCTIONS = [
     *(
         _function(f"{name} of a number", floats()) for name in ("gelu", "silu", "leaky_relu")
     ),
+    _function("channel_shuffle", _image(channels=6), then=(3,)),
+    _function("channel_shuffle of vectors", floats(N, 6), then=(2,)),
     _function("pad", floats(2, N, 3), then=((1, 2, 0, 3), "constant", 1.5)),
     _function("pad to less", floats(N, 4), then=((-1, 2),)),
     *(
@@ -193,6 +195,7 @@ LAYERS = [
     _layer("StochasticDepth", floats(N, 4), then=(0.3,)),
     _layer("SqueezeExcitation", _image(), then=(3, 2)),
     _layer("Dropout in evaluation", floats(N, 4), then=(0.3,), training=False),
+    _layer("ChannelShuffle", _image(channels=4), then=(2,)),
     _layer("Flatten", _image(), then=(1, 2)),
     _layer("LeakyReLU", floats(N, 4), then=(0.2,)),
     *(_layer(name, floats(N, 4), then=(1,)) for name in ("Softmax", "LogSoftmax")),

@@ -45,8 +45,10 @@ __all__ = [
     "batch_norm_backward",
     "channel_means",
     "channel_means_backward",
+    "channel_shuffle",
     "channels_last",
     "compiled_in_use",
+    "concatenate_channels",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
@@ -192,6 +194,9 @@ layer_norm = Kernel("layer_norm", "layer_norm", data=(0,))
 layer_norm_backward = Kernel("layer_norm", "layer_norm_backward")
 affine_act = Kernel("norm", "affine_act")
 affine_act_backward = Kernel("norm", "affine_act_backward")
+# At most 64 images.
+concatenate_channels = Kernel("channel_ops", "concatenate_channels", data=tuple(range(64)))
+channel_shuffle = Kernel("channel_ops", "channel_shuffle", data=(0,))
 resize_nearest = Kernel("resize", "resize_nearest")
 resize_nearest_backward = Kernel("resize", "resize_nearest_backward")
 resize_bilinear = Kernel("resize", "resize_bilinear")

@@ -21,6 +21,7 @@ from lucid.nn.layers.activation import (
     Softmax,
     Tanh,
 )
+from lucid.nn.layers.channel_shuffle import ChannelShuffle
 from lucid.nn.layers.container import ModuleDict, ModuleList, Sequential
 from lucid.nn.layers.conv import Conv2d, ConvTranspose2d
 from lucid.nn.layers.conv_norm_act import ConvNormAct
@@ -51,6 +52,7 @@ __all__ = [
     "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm2d",
+    "ChannelShuffle",
     "Conv2d",
     "ConvNormAct",
     "ConvTranspose2d",

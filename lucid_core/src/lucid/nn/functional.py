@@ -27,6 +27,7 @@ from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
 from lucid.ops.focal_loss import sigmoid_focal_loss
 from lucid.ops.index import getitem, one_hot
+from lucid.ops.join import channel_shuffle
 from lucid.ops.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -51,6 +52,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "channel_shuffle",
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record, record_joint
 from lucid.autograd.variable import Array
 from lucid.dtypes import promote
@@ -34,7 +35,10 @@ def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
     arrays = _same_dtype(tensors, "concatenate")
     position = normalize_axis(axis, arrays[0].ndim)
     try:
-        value = np.concatenate(arrays, position)
+        if position == 1 and _are_channels_last(arrays):
+            value = kernels.concatenate_channels(*arrays)
+        else:
+            value = np.concatenate(arrays, position)
     except ValueError as error:
         rule = f"of equal shape except along axis {position}"
         raise _shape_error("concatenate", rule, arrays, {position}) or error from None
@@ -62,6 +66,41 @@ def stack(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
     except ValueError as error:
         raise _shape_error("stack", "of equal shape", arrays) or error from None
     return record_joint(value, tensors, lambda g: list(np.moveaxis(g, position, 0)))
+
+
+def _are_channels_last(arrays: list[Array]) -> bool:
+    """Return whether arrays are channels-last images of one batch and size."""
+    n, *size = arrays[0].shape
+    return all(
+        a.ndim == 4 and [a.shape[0], *a.shape[2:]] == [n, *size[1:]] and kernels.is_channels_last(a)
+        for a in arrays
+    )
+
+
+@add_sections(
+    {
+        "x : array-like": "Shape (N, C, ...).",
+        "groups : int": "Number of groups; divides C.",
+    },
+    "Shape and dtype of ``x``.",
+    {"ValueError": "If ``x`` has fewer than two axes, or ``groups`` does not divide C."},
+)
+def channel_shuffle(x: ArrayLike, groups: int) -> Tensor:
+    """Interleave the channels of groups: view them as (groups, C / groups), and transpose.
+
+    References
+    ----------
+    Zhang et al., *ShuffleNet*, 2018, section 3.1.
+    """
+    a = array_of(x)
+    if a.ndim < 2 or groups < 1 or a.shape[1] % groups:
+        raise ValueError(
+            "channel_shuffle expected an input of shape (N, C, ...) with C divisible by groups, "
+            f"got {a.shape} and groups={groups}"
+        )
+    inverse = a.shape[1] // groups
+    value = kernels.channel_shuffle(a, groups)
+    return record(value, (x, lambda g: kernels.channel_shuffle(g, max(1, inverse))))
 
 
 def _shape_error(

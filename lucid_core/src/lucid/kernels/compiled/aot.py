@@ -15,6 +15,7 @@ import numpy as np
 from lucid.kernels.compiled import (
     activation,
     attention,
+    channel_ops,
     conv,
     elementwise,
     focal_loss,
@@ -125,6 +126,8 @@ def _pooling(dtype: Type) -> None:
     pool.max_pool2d_backward(largest, index, x.shape)
     settings = (_THREE, _TWO, _ONE, False, True, None)
     pool.avg_pool2d_backward(pool.avg_pool2d(x, *settings), x.shape, *settings)
+    wide = np.ones((1, 8, 8, 4), dtype).transpose(0, 3, 1, 2)
+    channel_ops.channel_shuffle(channel_ops.concatenate_channels(wide, wide), 2)
     squeeze_excitation.squeeze_excitation(x, (np.ones((3, 3), dtype), None, "relu"))
     means = squeeze_excitation.channel_means(x)
     squeeze_excitation.channel_means_backward(means, x.shape, x)
