@@ -5,6 +5,9 @@ channels.  Sums over rows are float64 partial sums whose number depends on M alo
 bitwise equal for any number of threads.  Runs of a few rows are summed in the dtype of the
 input first, since converting every element would take longer than reading it.
 
+Loops over a few channels would be all overhead, so several rows are one row of as many times the
+channels then.
+
 The kernels are memory-bound.  So the mask of ReLU is recomputed from x where that is
 possible, instead of reading the output again.
 """
@@ -29,6 +32,9 @@ from lucid.kernels.threads import parallel_for
 
 _ROWS_PER_PARTIAL = 64
 _MAX_PARTIALS = 64
+# Channels of a wide row, and least number of wide rows.
+_WIDE = 512
+_MIN_WIDE_ROWS = 32
 
 
 def _rows(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -54,15 +60,46 @@ def _partials(rows: int, channels: int) -> Array:
     return np.empty((count, 2, channels))
 
 
+def _rows_at_once(rows: int, channels: int) -> int:
+    """Return how many rows to join, a power of two that divides their number."""
+    count = 1
+    while (
+        2 * count * channels <= _WIDE
+        and rows % (2 * count) == 0
+        and rows // (2 * count) >= _MIN_WIDE_ROWS
+    ):
+        count *= 2
+    return count
+
+
+def _widen(count: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Join ``count`` rows of each array (M, C), and repeat each vector (C,) as often."""
+
+    def wide(arg: Any) -> Any:
+        if count == 1 or not isinstance(arg, np.ndarray) or not arg.size:
+            return arg
+        return np.tile(arg, count) if arg.ndim == 1 else arg.reshape(-1, count * arg.shape[1])
+
+    return tuple(map(wide, args))
+
+
 def _sum_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> Array:
     """Run a kernel that fills partial sums, passed for None in ``args``; return float64 (2, C)."""
-    rows, channels = shape
+    count = _rows_at_once(*shape)
+    rows, channels = shape[0] // count, shape[1] * count
     partial = _partials(rows, channels)
-    args = tuple(partial if arg is None else arg for arg in args)
+    args = tuple(partial if arg is None else arg for arg in _widen(count, args))
     grain = grain_of(rows * channels // len(partial))
     parallel_for(kernel, len(partial), *args, grain=grain)
-    total: Array = partial.sum(0)
+    total: Array = partial.sum(0).reshape(2, count, shape[1]).sum(1)
     return total
+
+
+def _map_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> None:
+    """Run a kernel whose items are rows."""
+    count = _rows_at_once(*shape)
+    rows, channels = shape[0] // count, shape[1] * count
+    parallel_for(kernel, rows, *_widen(count, args), grain=grain_of(channels))
 
 
 def _activate(
@@ -79,7 +116,7 @@ def _activate(
     other = _placeholder(dtype) if residual is None else _rows(residual, dtype)
     vectors = (dense(vector, dtype) for vector in (center, scale, shift))
     work = (rows, *vectors, other, y, CODES[activation], residual is not None)
-    parallel_for(apply, len(rows), *work, grain=grain_of(rows.shape[1]))
+    _map_rows(apply, rows.shape, *work)
     return _image(y, x.shape)
 
 
@@ -156,7 +193,7 @@ def batch_norm_backward(
     gbias, product = _sum_rows(norm_sums, x_rows.shape, *arrays, code, with_residual, donate)
     if keep:
         g_rows, relu = g_rows if donate else masked, False
-    pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
+    pixels = max(1, len(x_rows))
     g_scale = inverse_std.astype(np.float64) * (1 if weight is None else weight)
     x_scale = g_scale * inverse_std.astype(np.float64) ** 2 * product / pixels
     offset = g_scale * gbias / pixels
@@ -165,7 +202,7 @@ def batch_norm_backward(
     gx = _placeholder(dtype) if donate else empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (g_scale, x_scale, offset))
     work = (g_rows, x_rows, *applied, *factors, gx, relu, donate)
-    parallel_for(norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
+    _map_rows(norm_input_gradient, x_rows.shape, *work)
     return (
         _image(g_rows if donate else gx, x.shape),
         (product * inverse_std).astype(dtype),
