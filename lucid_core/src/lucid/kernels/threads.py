@@ -23,9 +23,9 @@ from lucid.kernels.processors import available_processors
 
 __all__ = ["get_num_threads", "parallel_for", "set_num_threads", "single_threaded_blas"]
 
-# More chunks than threads, so that a delayed thread holds up little work.
 # In a replay threads are awake: ranges may be smaller by this factor.
 _AWAKE = 8
+# More chunks than threads, so that a delayed thread holds up little work.
 _PYTHON_CHUNKS_PER_THREAD = 4
 # For compiled kernels, which draw chunks without Python.
 _COMPILED_CHUNKS_PER_THREAD = 32
