@@ -56,11 +56,13 @@ def _convolve(
                 for j in range(columns * channels):
                     row[begin + j] = values[j]
         for oy in range(count):
-            target = y[n, oy0 + oy].ctypes.data
+            pixel = (n * out_h + oy0 + oy) * out_w
             multiply_panels(
-                0, -(-outputs // NR), out_w, buffer[oy * stride[0]].ctypes.data,
-                stride[1] * channels * 4, dilation * padded * 4, kh, kw * channels, w.ctypes.data,
-                outputs, bias.ctypes.data, target, outputs * 4, apart, flags,
+                (np.int64(0), -(-outputs // NR)), out_w,
+                buffer.ctypes.data + oy * stride[0] * padded * 4,
+                (stride[1] * channels * 4, dilation * padded * 4, kh, kw * channels),
+                w.ctypes.data, outputs, bias.ctypes.data, y.ctypes.data + pixel * outputs * 4,
+                outputs * 4, apart, flags,
             )  # fmt: skip
 
 

@@ -254,14 +254,19 @@ def block_of(rows: int) -> tuple[int, int]:
 
 @routine
 def multiply_panels(
-    panel0: int, panel1: int, rows: int, x: int, x_row: int, x_segment: int, segments: int,
-    length: int, w: int, outputs: int, bias: int, y: int, y_row: int, residual: int, flags: int,
+    panels: tuple[Any, Any], rows: int, x: int, layout: tuple[Any, Any, Any, Any], w: int,
+    outputs: int, bias: int, y: int, y_row: int, residual: int, flags: int,
 ) -> None:  # fmt: skip
-    """Compute some rows of panels panel0..panel1-1; all are int64 as for :func:`_multiply`."""
+    """Compute some rows of panels panels[0]..panels[1]-1.
+
+    All are int64 as for :func:`_multiply`; Numba would compile again for a literal.  ``layout`` is
+    x_row, x_segment, segments and length.
+    """
+    x_row, x_segment, segments, length = layout
     size, count = block_of(rows)
     vectors = -(-outputs // VL)
     k = segments * length
-    for p in range(panel0, panel1):
+    for p in range(*panels):
         wide = min(2, vectors - 2 * p)
         first = min(2 * p * VL, outputs - VL)
         apart = min((2 * p + 1) * VL, outputs - VL) - first
@@ -295,9 +300,10 @@ def _convolve(
         block, band = item // bands, item % bands
         first, last = positions * block // blocks, positions * (block + 1) // blocks
         multiply_panels(
-            panels * band // bands, panels * (band + 1) // bands, last - first,
-            x.ctypes.data + first * k * 4, k * 4, 0, 1, k, w.ctypes.data, outputs,
-            bias.ctypes.data, y.ctypes.data + first * outputs * 4, outputs * 4, apart, flags,
+            (panels * band // bands, panels * (band + 1) // bands), last - first,
+            x.ctypes.data + first * k * 4, (k * 4, np.int64(0), np.int64(1), k), w.ctypes.data,
+            outputs, bias.ctypes.data, y.ctypes.data + first * outputs * 4, outputs * 4, apart,
+            flags,
         )  # fmt: skip
 
 
