@@ -42,8 +42,7 @@ def calls(monkeypatch):
 def block(size, vectors, x, segments, x_segment, w, bias, y, residual, count, flags):
     """Multiply ``count`` blocks of rows of x; y (rows, outputs) from vector 1 on."""
     pointwise.multiply_rows(
-        size,
-        vectors,
+        4 * size + vectors,
         x.ctypes.data,
         x.shape[1] * 4,
         x_segment * 4,

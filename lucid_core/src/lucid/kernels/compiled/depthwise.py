@@ -10,17 +10,18 @@ Fewer channels than a vector and residuals are left to :mod:`.grouped_conv`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.epilogue import emit_activation
 from lucid.kernels.compiled.jit import Array, dense, grain_of, kernel
 from lucid.kernels.compiled.vector_ir import (
     VL,
+    call_selected,
     constant,
     load_vector,
     multiply_add,
@@ -127,20 +128,8 @@ def _multiply(
 
     All arguments are int64: addresses of the first element, and strides in bytes.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        end = b.append_basic_block("end")
-        switch = b.switch(values[0], end)
-        for index, (pixels, vectors) in enumerate(_BLOCKS):
-            case = b.append_basic_block(f"block{index}")
-            switch.add_case(constant(index), case)
-            with b.goto_block(case):
-                b.call(_emit(b.module, pixels, vectors), list(values[1:]))
-                b.branch(end)
-        b.position_at_end(end)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
+    emitters = {n: partial(_emit, pixels=p, vectors=v) for n, (p, v) in enumerate(_BLOCKS)}
+    return call_selected(emitters, _ARGUMENTS)
 
 
 multiply: Any = intrinsic(_multiply)

@@ -13,17 +13,18 @@ any number of threads.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.depthwise import PIXELS, SINGLE, VECTORS, multiply
 from lucid.kernels.compiled.jit import Array, grain_of, kernel, routine
 from lucid.kernels.compiled.vector_ir import (
     VL,
+    call_selected,
     constant,
     load_vector,
     multiply_add,
@@ -122,20 +123,8 @@ def _sum_products(
 
     All arguments are int64: addresses of the first element, and strides in bytes.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        end = b.append_basic_block("end")
-        switch = b.switch(values[0], end)
-        for count, pixels in _TAPS.items():
-            case = b.append_basic_block(f"taps{count}")
-            switch.add_case(constant(count), case)
-            with b.goto_block(case):
-                b.call(_emit(b.module, count, pixels), list(values[1:]))
-                b.branch(end)
-        b.position_at_end(end)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
+    emitters = {taps: partial(_emit, taps=taps, pixels=pixels) for taps, pixels in _TAPS.items()}
+    return call_selected(emitters, _ARGUMENTS)
 
 
 sum_products: Any = intrinsic(_sum_products)

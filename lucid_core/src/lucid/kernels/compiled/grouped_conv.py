@@ -11,11 +11,11 @@ Grid and taps are those of :mod:`.implicit_gemm`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.epilogue import emit_activation
@@ -29,6 +29,7 @@ from lucid.kernels.compiled.vector_ir import (
     add_vectors,
     apply_if,
     broadcast,
+    call_selected,
     constant,
     load_address,
     load_vector,
@@ -156,20 +157,8 @@ def _multiply_grouped(
     weights
         Address of (segments, width, NR) elements.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        end = b.append_basic_block("end")
-        switch = b.switch(values[0], end)
-        for known in _WIDTHS:
-            case = b.append_basic_block(f"width{known}")
-            switch.add_case(constant(known), case)
-            with b.goto_block(case):
-                b.call(_emit(b.module, known), list(values[1:]))
-                b.branch(end)
-        b.position_at_end(end)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
+    emitters = {known: partial(_emit, width=known) for known in _WIDTHS}
+    return call_selected(emitters, _ARGUMENTS)
 
 
 multiply_grouped: Any = intrinsic(_multiply_grouped)

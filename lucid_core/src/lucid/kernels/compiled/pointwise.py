@@ -10,11 +10,11 @@ before.  Fewer outputs than a vector are left to :mod:`.implicit_gemm`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.epilogue import emit_activation
@@ -27,6 +27,7 @@ from lucid.kernels.compiled.vector_ir import (
     add_vectors,
     apply_if,
     broadcast,
+    call_selected,
     constant,
     load_vector,
     multiply_add,
@@ -147,16 +148,16 @@ def _emit(module: Any, size: int, vectors: int) -> Any:
 
 
 def _multiply(
-    context: Any, size: Any, vectors: Any, x: Any, x_row: Any, x_segment: Any, segments: Any,
-    length: Any, w: Any, bias: Any, y: Any, y_row: Any, y_vector: Any, residual: Any, count: Any,
-    x_step: Any, flags: Any,
+    context: Any, block: Any, x: Any, x_row: Any, x_segment: Any, segments: Any, length: Any,
+    w: Any, bias: Any, y: Any, y_row: Any, y_vector: Any, residual: Any, count: Any, x_step: Any,
+    flags: Any,
 ) -> Any:  # fmt: skip
-    """Compute ``count`` adjacent blocks of ``size`` rows and one or two ``vectors`` of outputs.
+    """Compute ``count`` adjacent blocks of some rows and one or two vectors of outputs.
 
     All arguments are int64; addresses are of float32, distances in bytes.
 
-    size, vectors
-        Rows, of `_SIZES`, and vectors of a block.
+    block
+        Four times the rows of a block, of `_SIZES`, plus its vectors.
     x, x_row, x_step
         Address of the first row, and distance between rows and between blocks of rows.
     segments, length, x_segment
@@ -172,22 +173,12 @@ def _multiply(
     flags
         Code of an activation, ADD.
     """
-
-    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        end = b.append_basic_block("end")
-        index = b.add(b.shl(values[0], constant(2)), values[1])
-        switch = b.switch(index, end)
-        for size in _SIZES:
-            for vectors in (1, 2):
-                case = b.append_basic_block(f"rows{size}x{vectors}")
-                switch.add_case(constant(size * 4 + vectors), case)
-                with b.goto_block(case):
-                    b.call(_emit(b.module, size, vectors), list(values[2:]))
-                    b.branch(end)
-        b.position_at_end(end)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * (_ARGUMENTS + 2)), generate
+    emitters = {
+        4 * size + vectors: partial(_emit, size=size, vectors=vectors)
+        for size in _SIZES
+        for vectors in (1, 2)
+    }
+    return call_selected(emitters, _ARGUMENTS)
 
 
 multiply_rows: Any = intrinsic(_multiply)
@@ -274,13 +265,13 @@ def multiply_panels(
         whole = count if count * size == rows else count - 1
         if whole:
             multiply_rows(
-                size, wide, x, x_row, x_segment, segments, length, panel, bias + first * 4,
+                4 * size + wide, x, x_row, x_segment, segments, length, panel, bias + first * 4,
                 y + first * 4, y_row, apart * 4, residual, whole, size * x_row, flags,
             )  # fmt: skip
         if whole < count:
             row = rows - size
             multiply_rows(
-                size, wide, x + row * x_row, x_row, x_segment, segments, length, panel,
+                4 * size + wide, x + row * x_row, x_row, x_segment, segments, length, panel,
                 bias + first * 4, y + first * 4 + row * y_row, y_row, apart * 4, residual, 1,
                 size * x_row, flags,
             )  # fmt: skip

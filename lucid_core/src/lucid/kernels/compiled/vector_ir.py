@@ -5,7 +5,7 @@ A vector is a register of VL float32; an address is an int64; ``b`` is an ``ir.I
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llvmlite import ir
@@ -23,6 +23,7 @@ __all__ = [
     "apply_if",
     "broadcast",
     "call_emitted",
+    "call_selected",
     "constant",
     "load_address",
     "load_vector",
@@ -62,6 +63,28 @@ def call_emitted(emit: Callable[[Any], Any], arguments: int) -> Any:
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * arguments), generate
+
+
+def call_selected(emitters: Mapping[int, Callable[[Any], Any]], arguments: int) -> Any:
+    """Return signature and code of an intrinsic that calls one of some functions.
+
+    Its first argument selects the function among ``emitters`` (``emit(module)`` by number); the
+    others are the function's.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        end = b.append_basic_block("end")
+        switch = b.switch(values[0], end)
+        for number, emit in emitters.items():
+            case = b.append_basic_block(f"case{number}")
+            switch.add_case(constant(number), case)
+            with b.goto_block(case):
+                b.call(emit(b.module), list(values[1:]))
+                b.branch(end)
+        b.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (arguments + 1)), generate
 
 
 def constant(value: int) -> Any:
