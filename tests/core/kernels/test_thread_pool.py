@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,6 +20,7 @@ from lucid.kernels import get_num_threads, parallel_for, set_num_threads
 
 pytest.importorskip("numba", reason="needs Numba")
 
+from lucid.kernels.compiled import thread_pool
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.thread_pool import ThreadPool, worker_loop
 
@@ -123,6 +125,29 @@ def test_idle_workers_sleep():
     before = time.process_time()
     time.sleep(0.5)
     assert time.process_time() - before < 0.05
+
+
+def test_job_begun_while_a_worker_falls_asleep_is_shared(monkeypatch):
+    """The worker waits for the GIL, and the caller does not count it among the sleeping ones."""
+    falling, begun = threading.Event(), threading.Event()
+
+    class Sleeping(deque[None]):
+        def append(self, item):
+            falling.set()
+            begun.wait(30)
+            super().append(item)
+
+    set_num_threads(2)
+    target = np.zeros(64)
+    parallel_for(slowly, 64, target, 1)  # compiles it
+    pool = ThreadPool()
+    pool._sleeping = Sleeping()
+    monkeypatch.setattr(thread_pool, "_pool", pool)
+    parallel_for(count_up, 64, target, 1.0)  # starts the worker
+    assert falling.wait(30)
+    threading.Timer(0.02, begun.set).start()
+    parallel_for(slowly, 64, target, 1_000_000)
+    assert thread_pool.read_field(pool.slot + thread_pool.JOINED) == 1
 
 
 def test_sleeping_workers_wake():

@@ -352,7 +352,13 @@ class ThreadPool:
         while True:
             seen = worker_loop(self.slot, seen, self.max_spins)
             self._sleeping.append(None)
-            self._wakeups.get()
+            # While this thread waited for the GIL, a job may have begun that did not wake it.
+            before, seen = seen, worker_loop(self.slot, seen, 1)
+            if seen == before:
+                self._wakeups.get()
+            else:
+                with suppress(IndexError):  # woken meanwhile
+                    self._sleeping.pop()
 
 
 _pool = ThreadPool()
