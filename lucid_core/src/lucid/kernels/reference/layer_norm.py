@@ -29,7 +29,7 @@ def layer_norm(
     count = max(1, x.shape[1])
     mean = x.sum(axis=1, keepdims=True) / count
     centered = x - mean
-    inverse_std = 1 / np.sqrt((centered * centered).sum(axis=1, keepdims=True) / count + eps)
+    inverse_std = 1 / np.sqrt((centered * centered).sum(axis=1, keepdims=True) / count + float(eps))
     y = centered * inverse_std
     if weight is not None:
         y = y * weight
