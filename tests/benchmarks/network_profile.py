@@ -163,7 +163,7 @@ def launch_seconds(plan: replay.Plan, x: Any, patience: float) -> list[float]:
 
     image = replay._readable(x)
     blocks = plan.allocate(plan.size)
-    jobs, words = plan.launches.bind(*plan.addresses(image, blocks))
+    jobs, words = plan.launches.bind(*plan.addresses([image], blocks))
     pool, most = thread_pool.current_pool(), int(jobs[:, 3].max(initial=0))
     times = np.zeros((len(jobs) + 1, 2), np.int64)
     found: list[Any] = []

@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 import threading
+import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -698,7 +699,7 @@ def test_plan_that_was_not_used_lately_is_dropped():
     for _ in range(replay._REPLAYS_PER_RECORDING):  # enough for another recording
         predict(model, images(1, sizes[0]))
     plan(model, images(1, 64))
-    planned = [key[0][2] for key, entry in plans_of(model).items() if isinstance(entry, Plan)]
+    planned = [key[0][0][2] for key, entry in plans_of(model).items() if isinstance(entry, Plan)]
     assert planned == [*sizes[2:], sizes[0], 64]
 
 
@@ -744,6 +745,31 @@ def test_memory_is_bounded_with_many_shapes(fresh_pool):
         assert sum(isinstance(entry, Plan) for entry in entries(model)) <= replay._MAX_PLANS
     # The largest image has 16 times 108 * 108 floats after the first layer.
     assert max(held) < 3 * 16 * 108 * 108 * 4
+
+
+def test_large_outputs_are_not_replayed(monkeypatch):
+    model = build(Returns, lambda y, mean, x: [y, mean])
+    monkeypatch.setattr(replay, "_MAX_OUTPUT_BYTES", 4 * (16 * 16 * 16 + 16))
+    for _ in range(CALLS + 1):
+        predict(model, images(1, 16))
+        predict(model, images(1, 17))
+    planned = {key[0][0][2]: isinstance(v, Plan) for key, v in plans_of(model).items()}
+    assert planned == {16: True, 17: False}
+
+
+def test_recording_frees_its_memory():
+    model = build(Returns, lambda y, mean, x: mean)
+    predict(model, images(1, 256))
+    predict(model, images(1, 32))
+    tracemalloc.start()
+    try:
+        y = predict(model, images(1, 256))
+        memory.pool.release()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert y.shape == (1, 16, 1, 1)
+    assert held < 16 * 256 * 256 * 4  # the features
 
 
 def test_shapes_that_do_not_repeat_are_not_recorded():
@@ -1214,7 +1240,7 @@ def by_dropout(y):
 
 
 def by_another_kernel(y):
-    return F.interpolate(y, scale_factor=2, mode="nearest")
+    return F.interpolate(y, scale_factor=2, mode="bilinear")
 
 
 def by_sorting(y):

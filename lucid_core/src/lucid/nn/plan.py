@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Recorder"]
 
 _FLOAT32 = np.dtype(np.float32)
-#: Source of an array: the input of the model, not an allocation.
-_INPUT = -1
 #: Bytes that arrays in the memory of a plan are aligned to.
 _ALIGNMENT = 64
 
@@ -28,15 +26,15 @@ class _Use(NamedTuple):
     """Use of an array by a launch."""
 
     position: int  # of the address among the words of all launches
-    source: int  # _INPUT, or the number of an allocation
+    source: int  # the number of an allocation, or -1, -2, ... for the inputs
     offset: int  # in bytes
     launch: int
 
 
 class Recorder:
-    """Records the launches of one prediction."""
+    """Records the launches of one prediction for inputs without gaps or overlap."""
 
-    def __init__(self, x: Array) -> None:
+    def __init__(self, inputs: Sequence[Array]) -> None:
         from lucid.kernels.compiled.replay import LaunchList
 
         self.launches: LaunchList = LaunchList()
@@ -44,7 +42,7 @@ class Recorder:
         #: Bytes of each allocation.
         self.sizes: list[int] = []
         self.failure: str | None = None
-        self._input = np.lib.array_utils.byte_bounds(x)
+        self._inputs = [np.lib.array_utils.byte_bounds(x) for x in inputs]
         self._inside = False
         self._memory = Pool(min_bytes=0)
         # Allocation of each block in use, by the id of its owner.
@@ -55,14 +53,20 @@ class Recorder:
         owner, address = block_of(array), array.ctypes.data
         if owner is not None and self._memory.owns(owner):
             return self._numbers[id(owner)], address - owner.block.address
-        low, high = self._input
-        return (_INPUT, address - low) if low <= address < high else None
+        for i, (low, high) in enumerate(self._inputs):
+            if low <= address < high:
+                return -1 - i, address - low
+        return None
 
     def computed(self, outputs: list[Array]) -> bool:
         """Whether each output is float32 in an allocation of its own."""
         located = [self.locate(y) for y in outputs if y.dtype == _FLOAT32]
         sources = {found[0] for found in located if found is not None}
-        return len(sources) == len(outputs) and _INPUT not in sources
+        return len(sources) == len(outputs) and min(sources, default=0) >= 0
+
+    def release(self) -> None:
+        """Free the memory of the recording, except that of arrays in use."""
+        self._memory.release()
 
     def fail(self, reason: str) -> None:
         """Give up; the prediction continues as usual."""
@@ -121,7 +125,7 @@ def _lay_out(sizes: list[int], uses: list[_Use], apart: set[int]) -> tuple[dict[
     """
     times: dict[int, tuple[int, int]] = {}
     for use in uses:
-        if use.source != _INPUT and use.source not in apart:
+        if use.source >= 0 and use.source not in apart:
             first, _ = times.get(use.source, (use.launch, 0))
             times[use.source] = first, use.launch
     placed: list[tuple[int, int, int, int]] = []
@@ -162,7 +166,9 @@ class Plan:
         Bytes of memory that a replay needs besides its outputs.
     """
 
-    def __init__(self, recorder: Recorder, outputs: list[Array], many: bool) -> None:
+    def __init__(
+        self, recorder: Recorder, inputs: Sequence[Array], outputs: list[Array], many: bool
+    ) -> None:
         self.launches = recorder.launches
         self.launches.close()
         self._outputs = []
@@ -170,24 +176,25 @@ class Plan:
             source, offset = cast(tuple[int, int], recorder.locate(y))
             size = recorder.sizes[source]
             self._outputs.append(_Output(source, size, y.shape, offset, y.strides))
-        # Base addresses of a replay: input, memory, outputs.
-        bases = {_INPUT: 0} | {y.source: 2 + i for i, y in enumerate(self._outputs)}
+        # Base addresses of a replay: memory, outputs, inputs.
+        bases = {y.source: 1 + i for i, y in enumerate(self._outputs)}
         offsets, self.size = _lay_out(recorder.sizes, recorder.uses, set(bases))
+        bases |= {-1 - i: 1 + len(outputs) + i for i in range(len(inputs))}
         uses = recorder.uses
         self._positions = np.array([use.position for use in uses], np.int64)
-        self._bases = np.array([bases.get(use.source, 1) for use in uses], np.int64)
+        self._bases = np.array([bases.get(use.source, 0) for use in uses], np.int64)
         self._offsets = np.array([offsets.get(u.source, 0) + u.offset for u in uses], np.int64)
         self.many = many
 
     def __len__(self) -> int:
         return len(self.launches)
 
-    def run(self, x: Array, size: int, fill: float | None = None) -> list[Array]:
-        """Return the outputs for a channels-last input.
+    def run(self, inputs: Sequence[Array], size: int, fill: float | None = None) -> list[Array]:
+        """Return the outputs for inputs laid out as recorded.
 
         Parameters
         ----------
-        x : numpy.ndarray
+        inputs : sequence of numpy.ndarray
         size : int
             Bytes of memory to take, at least the plan's.
         fill : float, optional
@@ -197,7 +204,7 @@ class Plan:
         if fill is not None:
             for block in blocks:
                 block.fill(fill)
-        self.launches.replay(*self.addresses(x, blocks))
+        self.launches.replay(*self.addresses(inputs, blocks))
         return [
             np.ndarray(y.shape, _FLOAT32, block, y.offset, y.strides)
             for y, block in zip(self._outputs, blocks[1:], strict=True)
@@ -208,7 +215,7 @@ class Plan:
         sizes = size, *(y.size for y in self._outputs)
         return [memory.empty((n // _FLOAT32.itemsize,), _FLOAT32) for n in sizes]
 
-    def addresses(self, x: Array, blocks: list[Array]) -> tuple[Array, Array]:
+    def addresses(self, inputs: Sequence[Array], blocks: list[Array]) -> tuple[Array, Array]:
         """Return positions and addresses of the arrays of all launches."""
-        bases = np.array([x.ctypes.data, *(block.ctypes.data for block in blocks)], np.int64)
+        bases = np.array([array.ctypes.data for array in (*blocks, *inputs)], np.int64)
         return self._positions, bases[self._bases] + self._offsets

@@ -6,8 +6,9 @@ with another input; further calls replay them in compiled code.  The results hav
 
 A class takes part by its attribute ``replayable``: True for models, which are replayed, and
 ``"part"`` for the modules of such models.  It declares that ``forward`` depends only on its
-argument and on attributes of modules, not on global state or ``tensor._data``, and has no side
-effects, such as counting calls.  The methods of the class must not be replaced later.
+argument, a tensor (N, C, H, W) or a list of them, and on attributes of modules, not on global state
+or ``tensor._data``, and has no side effects, such as counting calls.  The methods of the class must
+not be replaced later.
 Computations other than launches end the recording; the model then runs as usual.
 
 Plans are valid within one epoch of :mod:`lucid.autograd.mutation`.  Parameters that user code can
@@ -19,11 +20,13 @@ launches are placed, and a block for each output.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,12 +50,15 @@ _FLOAT32 = np.dtype(np.float32)
 _GARBAGE = 1e30
 #: Plans of a model; the least recently used one is dropped.
 _MAX_PLANS = 8
+#: The verification holds outputs twice, which large ones do not make up for by speed.
+_MAX_OUTPUT_BYTES = 1 << 25
 #: Shapes of a model that are counted.
 _MAX_SHAPES = 32
 #: A plan that replaces another one takes the time that so many replays save.
 _REPLAYS_PER_RECORDING = 16
 
-Key = tuple[tuple[int, ...], bool, int]
+#: Shapes of the inputs, whether one has channels first, whether they are a list, and the threads.
+Key = tuple[tuple[tuple[int, ...], ...], bool, bool, int]
 
 
 class _Plans:
@@ -80,12 +86,12 @@ class _Plans:
             while len(self.by_shape) > _MAX_SHAPES:
                 del self.by_shape[next(iter(self.by_shape))]
 
-    def run(self, key: Key, plan: Plan, x: Array) -> list[Array]:
+    def run(self, key: Key, plan: Plan, inputs: list[Array]) -> list[Array]:
         """Replay a plan."""
         self.set(key, plan)
         self._replays += 1
         self._size = max(self._size, plan.size)
-        return plan.run(x, self._size)
+        return plan.run(inputs, self._size)
 
     def may_record(self) -> bool:
         """Count a recording, unless earlier ones were replayed too seldom to make up for it."""
@@ -108,17 +114,15 @@ def run(module: Module, x: Any) -> Any:
     """Return ``module.forward(x)``, replayed if it is planned."""
     if is_grad_enabled() or _local.busy or recording.current() is not None or _is_off():
         return module.forward(x)
-    if not isinstance(x, Tensor):
-        return module.forward(x)
-    a = array_of(x)
-    if a.dtype != _FLOAT32 or a.ndim != 4 or not a.size:
+    tensors = x if type(x) is list else [x]
+    if not tensors or not all(map(_is_image_batch, tensors)):
         return module.forward(x)
     with _busy():  # modules inside make no plans of their own
-        return _run(module, x, a)
+        return _run(module, x, [array_of(tensor) for tensor in tensors])
 
 
 def plans_of(module: Module) -> dict[Key, Plan | int | str]:
-    """Return the plans of a model by shape, whether channels come first, and number of threads.
+    """Return the plans of a model by shapes, layout and number of threads.
 
     Values
     ------
@@ -131,6 +135,13 @@ def plans_of(module: Module) -> dict[Key, Plan | int | str]:
     """
     plans = _models.get(module)
     return {} if plans is None or _epoch is not epoch() else dict(plans.by_shape)
+
+
+def _is_image_batch(x: Any) -> bool:
+    if not isinstance(x, Tensor):
+        return False
+    a = array_of(x)
+    return a.dtype == _FLOAT32 and a.ndim == 4 and bool(a.size)
 
 
 def _is_off() -> bool:
@@ -146,7 +157,7 @@ def _busy() -> Iterator[None]:
         _local.busy = False
 
 
-def _run(module: Module, x: Tensor, a: Array) -> Any:
+def _run(module: Module, x: Tensor | list[Tensor], arrays: list[Array]) -> Any:
     global _epoch
     now = epoch()
     if _epoch is not now:
@@ -155,10 +166,11 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
     plans = _models.get(module)
     if plans is None:
         plans = _models[module] = _Plans()
-    key = (a.shape, _is_planar(a), kernels.get_num_threads())
+    shapes = tuple(a.shape for a in arrays)
+    key = (shapes, any(map(_is_planar, arrays)), isinstance(x, list), kernels.get_num_threads())
     entry = plans.by_shape.get(key, 0)
     if isinstance(entry, Plan):
-        tensors = [new_tensor(y) for y in plans.run(key, entry, _readable(a))]
+        tensors = [new_tensor(y) for y in plans.run(key, entry, list(map(_readable, arrays)))]
         return tensors if entry.many else tensors[0]
     if isinstance(entry, str):
         return module.forward(x)
@@ -180,7 +192,7 @@ def _run(module: Module, x: Tensor, a: Array) -> Any:
         return module.forward(x)
     if not plans.may_record():
         return module.forward(x)
-    return _record(module, plans, key, _readable(a), now)
+    return _record(module, plans, key, list(map(_readable, arrays)), now)
 
 
 def _is_planar(a: Array) -> bool:
@@ -198,12 +210,21 @@ def _readable(a: Array) -> Array:
     return a if _is_planar(a) else nhwc(a).transpose(0, 3, 1, 2)
 
 
-def _record(module: Module, plans: _Plans, key: Key, a: Array, now: object) -> Any:
+def _given(key: Key, arrays: list[Array]) -> Tensor | list[Tensor]:
+    """Return the argument of ``forward``."""
+    tensors = [new_tensor(a) for a in arrays]
+    return tensors if key[2] else tensors[0]
+
+
+def _record(module: Module, plans: _Plans, key: Key, arrays: list[Array], now: object) -> Any:
     """Run the model, and plan it if possible."""
     memory.pool.release()  # the recording has memory of its own
-    recorder = Recorder(a)
+    recorder = Recorder(arrays)
+    if any(np.may_share_memory(a, b) for a, b in combinations(arrays, 2)):
+        recorder.fail("inputs that share memory")
     with recording.recording(recorder):
-        y = module.forward(new_tensor(a))
+        y = module.forward(_given(key, arrays))
+    recorder.release()
     many = isinstance(y, list)
     tensors = y if many else [y]
     if not all(isinstance(tensor, Tensor) for tensor in tensors):
@@ -214,45 +235,45 @@ def _record(module: Module, plans: _Plans, key: Key, a: Array, now: object) -> A
         plans.set(key, recorder.failure)
         return y
     outputs = [array_of(tensor) for tensor in tensors]
-    copies = [new_tensor(_copy(array)) for array in outputs]
-    plan = Plan(recorder, outputs, many)
-    del y, tensors, outputs, recorder  # their memory is not needed any more
-    if epoch() is now and (reason := _verify(module, plan, a)) is not None:
+    if sum(output.nbytes for output in outputs) > _MAX_OUTPUT_BYTES:
+        plans.set(key, "outputs that are too large to verify")
+        return y
+    plan = Plan(recorder, arrays, outputs, many)
+    if epoch() is now and (reason := _verify(module, plan, key, arrays)) is not None:
         plans.set(key, reason)
     elif epoch() is now:
         plans.set(key, plan)
-    return copies if many else copies[0]
+    return y
 
 
-def _verify(module: Module, plan: Plan, a: Array) -> str | None:
-    """Compare a replay with a prediction for another input; return the problem, if any.
+def _verify(module: Module, plan: Plan, key: Key, arrays: list[Array]) -> str | None:
+    """Compare a replay with a prediction for other inputs; return the problem, if any.
 
     A temporary array that NumPy computed from the input would be a constant of the plan.  What it
     wrote into the memory of the launches would be missing.
     """
     # Drawn: the negative of zeros, a usual input to warm up with, would be no other input.
-    other = np.empty_like(a)
-    other[...] = np.random.default_rng(0).standard_normal(a.shape, np.float32)
+    rng, others = np.random.default_rng(0), [np.empty_like(a) for a in arrays]
+    for other in others:
+        other[...] = rng.standard_normal(other.shape, np.float32)
     try:
-        y = module.forward(new_tensor(other))
-        expected = map(array_of, y if plan.many else [y])
+        y = module.forward(_given(key, others))
+        expected = _digest(map(array_of, y if plan.many else [y]))
+        del y
         memory.pool.release()  # replays need no memory but the plan's
-        found = plan.run(other, plan.size, fill=_GARBAGE)
-        pairs = list(zip(found, expected, strict=True))
+        found = _digest(plan.run(others, plan.size, fill=_GARBAGE))
     except Exception as error:  # the user's input was right
         return f"a {type(error).__name__} for the input of the verification"
-    if all(np.array_equal(mine, theirs, equal_nan=True) for mine, theirs in pairs):
-        return None
-    return "constants that depend on the input"
+    return None if found == expected else "constants that depend on the input"
 
 
-def _copy(array: Array) -> Array:
-    """Copy an output out of the memory of a plan, in its layout."""
-    order = np.argsort([-stride for stride in array.strides], kind="stable")
-    dense = memory.empty(tuple(array.shape[i] for i in order), array.dtype)
-    copied: Array = dense.transpose(np.argsort(order))
-    copied[...] = array
-    return copied
+def _digest(arrays: Iterable[Array]) -> bytes:
+    """Hash the values of arrays in memory order; keeping them would need more memory."""
+    found = hashlib.sha256()
+    for array in arrays:
+        order = np.argsort([-stride for stride in array.strides], kind="stable")
+        found.update(np.ascontiguousarray(array.transpose(order)).data)
+    return found.digest()
 
 
 def _reason_against(module: Module) -> str | None:

@@ -68,6 +68,8 @@ class BackboneWithFPN(nn.Module):
     (8, 16, 32, 64, 128)
     """
 
+    replayable = True
+
     def __init__(
         self,
         net: nn.Module,

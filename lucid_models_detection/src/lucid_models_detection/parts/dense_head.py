@@ -44,6 +44,8 @@ class DenseHead(nn.Module):
     [(1, 48, 5), (1, 12, 5)]
     """
 
+    replayable = True
+
     def __init__(
         self, channels: int, num_anchors: int, num_outputs: int, bias: float = 0.0
     ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lucid import Tensor, kernels, nn
-from lucid.autograd import record
+from lucid.autograd import array_of, record
 from lucid.nn import functional as F
 
 __all__ = ["ExtraFPNBlock", "FeaturePyramidNetwork", "LastLevelMaxPool", "LastLevelP6P7"]
@@ -58,6 +58,8 @@ class LastLevelMaxPool(ExtraFPNBlock):
     (1, 256, 4, 4)
     """
 
+    replayable = "part"
+
     num_levels = 1
 
     def forward(self, levels: Sequence[Tensor], stages: Sequence[Tensor]) -> list[Tensor]:
@@ -89,6 +91,8 @@ class LastLevelP6P7(ExtraFPNBlock):
     >>> [level.shape for level in fpn([lucid.zeros(1, 8, 16, 16), lucid.zeros(1, 16, 8, 8)])]
     [(1, 4, 16, 16), (1, 4, 8, 8), (1, 4, 4, 4), (1, 4, 2, 2)]
     """
+
+    replayable = "part"
 
     num_levels = 2
 
@@ -138,6 +142,8 @@ class FeaturePyramidNetwork(nn.Module):
     >>> [level.shape for level in fpn([lucid.zeros(1, 8, 16, 16), lucid.zeros(1, 16, 8, 8)])]
     [(1, 4, 16, 16), (1, 4, 8, 8)]
     """
+
+    replayable = "part"
 
     def __init__(
         self,
@@ -209,8 +215,8 @@ def _add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
     One operation: the sum reuses the memory of the upsampled map.
     """
     shape = coarse.shape
-    total = kernels.resize_nearest(coarse.data, fine.shape[2:])
-    kernels.add_into(total, fine.data)
+    total = kernels.resize_nearest(array_of(coarse), fine.shape[2:])
+    kernels.add_into(total, array_of(fine))
     return record(
         total, (fine, lambda g: g), (coarse, lambda g: kernels.resize_nearest_backward(g, shape))
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lucid.kernels import recording
 from lucid.kernels.compiled.jit import GRAIN, Array, dense, kernel
 from lucid.kernels.layout import flatten_in_memory_order
 from lucid.kernels.memory import empty
@@ -73,8 +74,11 @@ def add(a: Array, b: Array) -> Array:
 
 def add_into(total: Array, other: Array) -> None:
     """See `lucid.kernels.reference.elementwise.add_into`."""
-    flat = flatten_if_large(total, other)
+    # Both forms compute the same; only launches can be recorded.
+    large = _LARGE if recording.current() is None else 1
+    flat = flatten_if_large(total, other, large=large)
     if flat is None or np.may_share_memory(total, other):
+        recording.refuse("a sum of other layouts")
         reference.add_into(total, other)
     else:
         parallel_for(_add_into, total.size, *flat, grain=GRAIN)
@@ -82,8 +86,11 @@ def add_into(total: Array, other: Array) -> None:
 
 def relu(x: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.relu`."""
-    flat = flatten_if_large(x)
-    return reference.relu(x) if flat is None else run_elementwise(_relu, flat, x)
+    flat = flatten_if_large(x, large=1)  # NumPy's -0 may become 0
+    if flat is None:
+        recording.refuse("a rectification of other layouts")
+        return reference.relu(x)
+    return run_elementwise(_relu, flat, x)
 
 
 def relu_backward(g: Array, y: Array) -> Array:
