@@ -52,7 +52,8 @@ def tasks() -> Iterator[tuple[str, Callable[[], None]]]:
         Compiles the kernels or loads them from disk.
     """
     yield "threads", _threads
-    for work in (_convolution, _products, _pooling, _norms, _resizing, _regions, _updates):
+    works = (_convolution, _products, _pooling, _channels, _norms, _resizing, _regions, _updates)
+    for work in works:
         for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
             title = f"{work.__name__.removeprefix('_')} {dtype}"
             yield title, functools.partial(work, dtype)
@@ -132,6 +133,11 @@ def _pooling(dtype: Type) -> None:
     means = squeeze_excitation.channel_means(x)
     squeeze_excitation.channel_means_backward(means, x.shape, x)
     squeeze_excitation.scale_channels_backward(x, x, means)
+
+
+def _channels(dtype: Type) -> None:
+    x = np.ones((1, 64, 64, 16), dtype).transpose(0, 3, 1, 2)
+    channel_ops.channel_shuffle(channel_ops.concatenate_channels(x, x), 2)
 
 
 def _norms(dtype: Type) -> None:
