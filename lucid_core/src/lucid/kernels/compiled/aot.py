@@ -95,7 +95,9 @@ def _convolution(dtype: Type) -> None:
     conv.conv2d(_image(dtype), np.ones((16, 3, 3, 3), dtype), None, _TWO, padding, _ONE, 1)
     # Windows that skip some pixels.
     single = np.ones((8, 3, 1, 1), dtype)
-    conv.conv2d_input_gradient(y, single, (1, 3, 64, 64), _TWO, ((0, 0), (0, 0)), _ONE, 1)
+    options = (_TWO, ((0, 0), (0, 0)), _ONE, 1)
+    conv.conv2d(_image(dtype, 3, 64), single, None, *options)
+    conv.conv2d_input_gradient(y, single, (1, 3, 64, 64), *options)
     # Depthwise, then narrow groups.
     for width in (1, 2):
         w = np.ones((64, width, 3, 3), dtype)
