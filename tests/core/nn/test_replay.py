@@ -197,6 +197,29 @@ LAYOUTS = {
 }
 
 
+def test_layout_of_each_input_counts():
+    class Both(nn.Module):
+        replayable = True
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3)
+
+        def forward(self, pair):
+            return [self.conv(x) for x in pair]
+
+    model, planes, last = Both().eval(), LAYOUTS["planes"], LAYOUTS["channels last"]
+    for first, second in ((planes, last), (last, planes)):
+        for _ in range(CALLS + 1):
+            a, b = (rng.random((1, 3, 12, 12), np.float32) for _ in range(2))
+            found = predict(model, [first(a), second(b)])
+            with replay_off():
+                expected = predict(model, [planes(a), planes(b)])
+            assert_same_bits(found, expected)
+    assert len(plans_of(model)) == 2
+    assert is_planned(model)
+
+
 @pytest.mark.parametrize("recorded", ["planes", "channels last"])
 @pytest.mark.parametrize("replayed", LAYOUTS)
 def test_layouts_of_the_input(recorded, replayed):

@@ -57,8 +57,8 @@ _MAX_SHAPES = 32
 #: A plan that replaces another one takes the time that so many replays save.
 _REPLAYS_PER_RECORDING = 16
 
-#: Shapes of the inputs, whether one has channels first, whether they are a list, and the threads.
-Key = tuple[tuple[tuple[int, ...], ...], bool, bool, int]
+#: Shapes of the inputs, whether each has channels first, whether they are a list, and the threads.
+Key = tuple[tuple[tuple[int, ...], ...], tuple[bool, ...], bool, int]
 
 
 class _Plans:
@@ -167,7 +167,8 @@ def _run(module: Module, x: Tensor | list[Tensor], arrays: list[Array]) -> Any:
     if plans is None:
         plans = _models[module] = _Plans()
     shapes = tuple(a.shape for a in arrays)
-    key = (shapes, any(map(_is_planar, arrays)), isinstance(x, list), kernels.get_num_threads())
+    layouts = tuple(map(_is_planar, arrays))
+    key = (shapes, layouts, isinstance(x, list), kernels.get_num_threads())
     entry = plans.by_shape.get(key, 0)
     if isinstance(entry, Plan):
         tensors = [new_tensor(y) for y in plans.run(key, entry, list(map(_readable, arrays)))]
