@@ -1,9 +1,9 @@
 """Two-dimensional convolution in float32: forward, and the gradients of input and weight.
 
-This module selects the algorithm: AMX (:mod:`.amx_conv`), Winograd (:mod:`.winograd`), depthwise
-(:mod:`.depthwise`), narrow groups (:mod:`.grouped_conv`) or implicit GEMM
-(:mod:`.implicit_gemm`).  Memory is channels last.  Float64, which gradient checks use, runs the
-reference.
+This module selects the algorithm: AMX (:mod:`.amx_conv`), few channels (:mod:`.few_channels`),
+pointwise (:mod:`.pointwise`), Winograd (:mod:`.winograd`), depthwise (:mod:`.depthwise`), narrow
+groups (:mod:`.grouped_conv`) or implicit GEMM (:mod:`.implicit_gemm`).  Memory is channels last.
+Float64, which gradient checks use, runs the reference.
 """
 
 from __future__ import annotations
