@@ -48,7 +48,7 @@ TYPES = {
 #: Unsupported operators, separated by blanks.
 OPERATORS = {
     "Attention FlexAttention LinearAttention CausalConvWithState RotaryEmbedding TensorScatter": (
-        missing("attention")
+        "ONNX's attention operators are not mapped"
     ),
     "GRU LSTM RNN": missing("recurrent layers"),
     "If Loop Scan": missing("control flow in graphs"),
